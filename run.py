@@ -1,0 +1,8 @@
+"""Runs flaxae from a checkout: `python run.py train --help`."""
+
+import sys
+
+from flaxae.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
