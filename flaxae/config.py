@@ -15,15 +15,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from flaxae.errors import InputError
+
 Config = TypeVar("Config")
 
 # A finished run may be taken up again with another value of these: they change how long it
 # trains, or where and how it is computed, but not what is computed.
 _CHANGEABLE: Mapping[str, Any] = {"changeable": True}
-
-
-class InputError(Exception):
-    """Something the user gave cannot be used; the message says what came and what to do."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,56 @@ class TrainConfig:
     def workdir_path(self) -> Path:
         name = self.workdir or f"runs/{self.model.model}-{re.sub('[/:]', '-', self.data.dataset)}"
         return Path(name).expanduser().absolute()
+
+
+Split = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Print how well a trained model reconstructs a split; the last line is one JSON object."""
+
+    workdir: str
+    """Folder of a run of `train`."""
+    split: Split = "test"
+    """Which images."""
+    checkpoint: str = "best"
+    """best (by validation loss), latest, or the number of a step."""
+
+    def __post_init__(self) -> None:
+        parse_checkpoint(self.checkpoint)
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Draw images of a split over their reconstructions."""
+
+    workdir: str
+    """Folder of a run of `train`."""
+    split: Split = "test"
+    """Which images."""
+    examples: int = 10
+    """Number of images; of each class equally many, as far as that goes."""
+    output: str | None = None
+    """PNG file to write (none: <workdir>/reconstructions/<split>.png)."""
+    checkpoint: str = "best"
+    """best (by validation loss), latest, or the number of a step."""
+
+    def __post_init__(self) -> None:
+        _require(self.examples >= 1, "--examples", self.examples, "a whole number from 1")
+        parse_checkpoint(self.checkpoint)
+
+
+def parse_checkpoint(text: str) -> str | int:
+    """The value of --checkpoint: "best", "latest", or a step as a number.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if text in ("best", "latest"):
+        return text
+    _require(text.isdecimal(), "--checkpoint", text, "best, latest, or the number of a step")
+    return int(text)
 
 
 def to_json(config: Any) -> str:

@@ -14,7 +14,9 @@ class Sums(NamedTuple):
     """What a batch, or a whole split, adds up to."""
 
     loss: Float[Array, ""] | float  # of each example's mean over its pixels, in nats
-    squared_error: Float[Array, ""] | float  # of each example's mean over its pixels, pixels in 0..1
+    squared_error: (
+        Float[Array, ""] | float
+    )  # of each example's mean over its pixels, pixels in 0..1
     examples: Float[Array, ""] | float
 
 

@@ -29,11 +29,25 @@ class StepMetrics(NamedTuple):
     grad_norm: Float[Array, ""]  # of all gradients together, before AdamW
 
 
+class Rngs(NamedTuple):
+    """The independent uses of the root key."""
+
+    init: Rng
+    train: Rng
+    evaluate: Rng
+
+
+def make_rngs(seed: int) -> Rngs:
+    """The root key of a seed, split by use; never reassigned."""
+    return Rngs(*jax.random.split(jax.random.key(seed), 3))
+
+
 def create_train_state(model: Autoencoder, config: OptimizerConfig, rng: Rng) -> TrainState:
     """Fresh parameters and optimizer state at step 0."""
     images = jnp.zeros((1, *model.image_shape))
     params = jax.jit(model.init)(rng, images)["params"]
-    return TrainState.create(apply_fn=model.apply, params=params, tx=optimizer(config))
+    state = TrainState.create(apply_fn=model.apply, params=params, tx=optimizer(config))
+    return state.replace(step=jnp.int32(0))  # an array like the rest, as it will be from step 1 on
 
 
 def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -81,6 +95,24 @@ def reconstruct_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor:
     """Logits of the reconstructions."""
     inputs = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
     return state.apply_fn({"params": state.params}, inputs)
+
+
+def activations(state: TrainState, images: UInt8[Array, "batch height width channels"]) -> Any:
+    """Every hidden layer's activation on clean images, as a tree named like the parameters."""
+    variables = {"params": state.params}
+    _, sown = state.apply_fn(variables, to_float(images), mutable=["intermediates"])
+    # A layer sows a tuple, with one entry for each time that it was called.
+    return jax.tree.map(lambda calls: calls[0], sown["intermediates"], is_leaf=_is_tuple)
+
+
+def named_leaves(tree: Any) -> dict[str, Array]:
+    """The leaves of a tree by their path, as "encoder/blocks_0/layers_0/kernel"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _is_tuple(value: Any) -> bool:
+    return isinstance(value, tuple)
 
 
 def to_float(images: UInt8[Array, "batch height width channels"]) -> Images:

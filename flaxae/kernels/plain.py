@@ -27,13 +27,19 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def conv(x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout) -> Images:
+def conv(
+    x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
+) -> Images:
     """Convolution with SAME padding, bias and activation: height and width become ceil(size / stride)."""
-    y = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout))
+    y = lax.conv_general_dilated(
+        x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout)
+    )
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
 
 
-def conv_max_pool(x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout) -> Images:
+def conv_max_pool(
+    x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
+) -> Images:
     """`conv` with stride 1, then 2x2 max pooling with stride 2: height and width become ceil(size / 2)."""
     return max_pool(conv(x, kernel, bias, activation=activation, layout=layout), layout=layout)
 
@@ -44,9 +50,13 @@ def max_pool(x: Images, *, layout: Layout) -> Images:
     return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "SAME")
 
 
-def conv_transpose(x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout) -> Images:
+def conv_transpose(
+    x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
+) -> Images:
     """Transposed convolution with SAME padding, bias and activation: height and width become size * stride."""
-    y = lax.conv_transpose(x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout))
+    y = lax.conv_transpose(
+        x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout)
+    )
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
 
 

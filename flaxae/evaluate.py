@@ -1,0 +1,45 @@
+"""Runs a model over a split: its reconstruction quality, and pictures of a few reconstructions."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from flax.training.train_state import TrainState
+from jaxtyping import UInt8
+
+from flaxae.data import Batch, ImageSet, evaluation_batches, pick_examples
+from flaxae.metrics import Quality, Sums, add, quality
+from flaxae.step import Rng, add_noise, reconstruct_step, to_float
+
+EvalStep = Callable[[TrainState, Batch, Rng], Sums]
+Pictures = UInt8[np.ndarray, "examples height width channels"]
+
+
+def evaluate(
+    step: EvalStep, state: TrainState, images: Pictures, batch_size: int, rng: Rng
+) -> Quality:
+    """The quality over all images: the same number for any batch size."""
+    total = Sums(0.0, 0.0, 0.0)
+    for batch in evaluation_batches(images, batch_size):
+        total = add(total, step(state, batch, rng))
+    return quality(total)
+
+
+def pick_batch(split: ImageSet, count: int) -> Batch:
+    """At most `count` examples to look at, of each class equally many as far as that goes."""
+    rows = np.array(pick_examples(split.labels, min(count, len(split.images))), np.int32)
+    return Batch(split.images[rows], rows, np.ones(len(rows), bool))
+
+
+def reconstruction_rows(
+    state: TrainState, batch: Batch, rng: Rng, noise_factor: float
+) -> dict[str, Pictures]:
+    """The rows of a picture: input, noisy input where there is noise, and reconstruction."""
+    logits = reconstruct_step(state, batch, rng, noise_factor=noise_factor)
+    noisy = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
+    between = {"noisy": _to_bytes(noisy)} if noise_factor else {}
+    return {"input": batch.images, **between, "reconstruction": _to_bytes(jax.nn.sigmoid(logits))}
+
+
+def _to_bytes(pixels: jax.Array) -> Pictures:
+    return np.asarray(pixels * 255).round().astype(np.uint8)

@@ -1,0 +1,28 @@
+"""SIGINT and SIGTERM as a question that a loop asks, instead of an exception anywhere."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[Callable[[], int | None]]:
+    """A function that tells the number of the signal that asked to stop, or None.
+
+    A second signal of the same kind acts as if nothing had been installed.
+    """
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {
+        number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
