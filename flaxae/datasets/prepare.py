@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from flaxae.errors import InputError
 from flaxae.datasets import OWN_DATASETS
 from flaxae.datasets.idx import IdxFashionMnist, IdxKmnist, IdxMnist, find_files
 from flaxae.datasets.mnist_5k import Mnist5k
+from flaxae.errors import InputError
 
 _BUILDERS = {
     "mnist_5k": Mnist5k,
