@@ -1,4 +1,4 @@
-"""The conductor of a training run: it restores or begins, runs epochs, and keeps what they yield."""
+"""The conductor of a training run: restores or begins, runs epochs, keeps what they yield."""
 
 import functools
 import itertools
@@ -29,14 +29,15 @@ from flaxae.step import (
     activations,
     create_train_state,
     eval_step,
+    learning_rate,
     make_rngs,
     named_leaves,
-    schedule,
     train_step,
 )
 from flaxae.workdir import (
     CHECKPOINTS,
     RECONSTRUCTIONS,
+    Record,
     append_metrics,
     claim,
     forget_metrics_after,
@@ -48,6 +49,9 @@ StopSignal = Callable[[], int | None]
 
 _PICTURED = 10  # test images drawn after every epoch
 _WATCHED = 64  # validation images whose activations become histograms
+
+
+jitted_activations = jax.jit(activations)
 
 
 class EpochSums(NamedTuple):
@@ -119,12 +123,12 @@ def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainSt
     """Trains from `progress` to the last epoch; also tells whether a signal stopped it before."""
     train_fn = compile_train_step(run, state)
     eval_fn = jax.jit(functools.partial(eval_step, noise_factor=run.config.optimizer.noise_factor))
-    sums = EpochSums(*progress.sums)
+    sums = EpochSums(**progress.sums)
     for epoch in range(progress.epoch + 1, run.config.epochs + 1):
         start, first_step = time.perf_counter(), sums.steps
         state, sums = run_epoch(run, train_fn, state, epoch, sums)
         if sums.steps < run.steps_per_epoch:
-            run.checkpoints.save(state, Progress(epoch - 1, tuple(sums)), None)
+            run.checkpoints.save(state, Progress(epoch - 1, sums._asdict()), None)
             return state, True
         seconds = time.perf_counter() - start
         speed = (sums.steps - first_step) * run.batch_size / seconds
@@ -169,7 +173,7 @@ def add_step(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
     Raises:
         RunError: its loss is no finite number.
     """
-    loss, grad_norm = (float(value) for value in metrics)
+    loss, grad_norm = float(metrics.loss), float(metrics.grad_norm)
     if not math.isfinite(loss):
         raise RunError(
             f"the loss became {loss} in step {sums.steps + 1} of epoch {epoch}; the checkpoints "
@@ -180,7 +184,7 @@ def add_step(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
 
 def epoch_record(
     run: Run, state: TrainState, epoch: int, sums: EpochSums, quality: Quality, speed: float
-) -> dict[str, float]:
+) -> Record:
     """An epoch's line in metrics.jsonl: losses in nats a pixel, RMSE in units of the range 0..1."""
     return {
         "epoch": epoch,
@@ -188,13 +192,13 @@ def epoch_record(
         "train_loss": sums.loss / sums.steps,
         "validation_loss": quality.loss,
         "validation_rmse": quality.rmse,
-        "learning_rate": float(schedule(run.config.optimizer)(int(state.step))),
+        "learning_rate": learning_rate(run.config.optimizer, int(state.step)),
         "grad_norm": sums.grad_norm / sums.steps,
         "images_per_second": speed,
     }
 
 
-def keep_epoch(run: Run, state: TrainState, record: dict[str, float]) -> None:
+def keep_epoch(run: Run, state: TrainState, record: Record) -> None:
     """Writes an epoch's picture, numbers and events, and last its checkpoint.
 
     Last, because what no checkpoint covers is written anew after a restart.
@@ -209,6 +213,6 @@ def keep_epoch(run: Run, state: TrainState, record: dict[str, float]) -> None:
     save_png(picture, run.workdir / RECONSTRUCTIONS / f"epoch_{epoch:04d}.png")
     append_metrics(run.workdir, record)
     terminal.show_epoch(record, run.config.epochs)
-    watched = activations(state, run.splits["validation"].images[:_WATCHED])
+    watched = jitted_activations(state, run.splits["validation"].images[:_WATCHED])
     run.events.epoch(step, record, picture, named_leaves(state.params), named_leaves(watched))
     run.checkpoints.save(state, Progress(epoch), record["validation_loss"])
