@@ -7,11 +7,12 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import UInt8
 
+from flaxae.batching import Keys
 from flaxae.data import Batch, ImageSet, evaluation_batches, pick_examples
 from flaxae.metrics import Quality, Sums, add, quality
 from flaxae.step import Rng, reconstruct_step
 
-EvalStep = Callable[[TrainState, Batch, Rng], Sums]
+EvalStep = Callable[[TrainState, Batch, Keys], Sums]
 Pictures = UInt8[np.ndarray, "examples height width channels"]
 
 
@@ -19,9 +20,9 @@ def evaluate(
     step: EvalStep, state: TrainState, images: Pictures, batch_size: int, rng: Rng
 ) -> Quality:
     """The quality over all images: the same number for any batch size."""
-    total = Sums(0.0, 0.0, 0.0)
+    total, keys = Sums(0.0, 0.0, 0.0), Keys(noise=rng, dropout=rng)
     for batch in evaluation_batches(images, batch_size):
-        total = add(total, step(state, batch, rng))
+        total = add(total, step(state, batch, keys))
     return quality(total)
 
 

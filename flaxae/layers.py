@@ -154,7 +154,7 @@ def _weights(
 
 def _ops(layer: nn.Module) -> ModuleType:
     choice = layer.compute.kernels  # type: ignore[attr-defined]
-    return kernels.form(kernels.resolve(choice, jax.default_backend()))
+    return kernels.operations(choice, jax.default_backend())
 
 
 def _is_watched(layer: nn.Module) -> bool:

@@ -4,6 +4,7 @@ Randomness is a function of the root key and the state's step, so that n steps e
 restart, and n - k steps, to the bit.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import optax
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from flaxae.batching import Keys
 from flaxae.config import OptimizerConfig
 from flaxae.data import AnyArray, Batch
 from flaxae.loss import reconstruction_loss
@@ -71,29 +73,44 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
     return float(jnp.asarray(schedule(config)(step)))
 
 
-def train_step(
-    state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float
-) -> tuple[TrainState, StepMetrics]:
-    """One update of the parameters from one batch."""
-    noise_key, dropout_key = jax.random.split(jax.random.fold_in(rng, state.step))
-    images = to_float(batch.images)
-    inputs = add_noise(images, batch.rows, noise_key, noise_factor)
+class GradientSums(NamedTuple):
+    """Sums over the examples of a batch."""
 
-    def loss_fn(params: optax.Params) -> Float[Array, ""]:
-        rngs = {"dropout": dropout_key}
+    loss: Float[Array, ""]  # of each example's mean over its pixels
+    grads: Any  # of that, a tree like the parameters
+    examples: Float[Array, ""]
+
+
+def gradient_sums(
+    state: TrainState, batch: Batch, keys: Keys, *, noise_factor: float
+) -> GradientSums:
+    """The loss and its gradients, summed over those examples for which the mask holds."""
+    images = to_float(batch.images)
+    inputs = add_noise(images, batch.rows, keys.noise, noise_factor)
+
+    def loss_sum(params: optax.Params) -> Float[Array, ""]:
+        rngs = {"dropout": keys.dropout}
         logits = state.apply_fn({"params": params}, inputs, train=True, rngs=rngs)
-        losses = jnp.where(batch.mask, reconstruction_loss(logits, images), 0)
-        return jnp.sum(losses) / jnp.sum(batch.mask)
+        return jnp.sum(jnp.where(batch.mask, reconstruction_loss(logits, images), 0))
 
-    loss, grads = jax.value_and_grad(loss_fn)(state.params)
-    return state.apply_gradients(grads=grads), StepMetrics(loss, optax.tree.norm(grads))
+    loss, grads = jax.value_and_grad(loss_sum)(state.params)
+    return GradientSums(loss, grads, jnp.sum(batch.mask, dtype=jnp.float32))
 
 
-def eval_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float) -> Sums:
+def train_step(
+    state: TrainState, batch: Batch, rng: Rng, *, sums: Callable[..., GradientSums]
+) -> tuple[TrainState, StepMetrics]:
+    """One update of the parameters from one batch; `sums` is `gradient_sums`, whole or in parts."""
+    keys = Keys(*jax.random.split(jax.random.fold_in(rng, state.step)))
+    loss, grads, examples = sums(state, batch, keys)
+    grads = jax.tree.map(lambda g: g / examples, grads)
+    return state.apply_gradients(grads=grads), StepMetrics(loss / examples, optax.tree.norm(grads))
+
+
+def eval_step(state: TrainState, batch: Batch, keys: Keys, *, noise_factor: float) -> Sums:
     """What a batch adds to the split's sums; input noisy where training's is, targets clean."""
-    images = to_float(batch.images)
-    _, logits = reconstruct_step(state, batch, rng, noise_factor=noise_factor)
-    return reconstruction_sums(logits, images, batch.mask)
+    _, logits = reconstruct_step(state, batch, keys.noise, noise_factor=noise_factor)
+    return reconstruction_sums(logits, to_float(batch.images), batch.mask)
 
 
 def reconstruct_step(

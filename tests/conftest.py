@@ -11,6 +11,7 @@ cache = tempfile.TemporaryDirectory(prefix="flaxae-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # the same on every machine
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
 import jaxtyping

@@ -13,9 +13,11 @@ ORDER = [
     "config",
     "datasets",
     "data",
+    "batching",
     "kernels",
     "layers",
     "model",
+    "placement",
     "loss",
     "metrics",
     "step",
@@ -43,7 +45,7 @@ EDGES = {
 }
 
 # What only touches arrays.
-PURE = {"kernels", "layers", "model", "loss", "metrics", "step"}
+PURE = {"kernels", "layers", "model", "loss", "metrics", "batching", "step"}
 IMPURE = {"os", "pathlib", "time", "sys", "json", "shutil", "tempfile", "random", "logging"}
 
 

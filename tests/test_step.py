@@ -1,10 +1,12 @@
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flaxae.batching import Keys
 from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
 from flaxae.data import Batch, training_batches
 from flaxae.evaluate import evaluate
@@ -14,6 +16,7 @@ from flaxae.step import (
     add_noise,
     create_train_state,
     eval_step,
+    gradient_sums,
     learning_rate,
     make_rngs,
     named_leaves,
@@ -33,12 +36,12 @@ def new_state(model=MODEL, optimizer=OptimizerConfig(), shape=(9, 7, 1)):  # noq
 
 @functools.cache
 def jitted(noise_factor):
-    return jax.jit(functools.partial(train_step, noise_factor=noise_factor))
+    return jax.jit(partial(train_step, sums=partial(gradient_sums, noise_factor=noise_factor)))
 
 
 @functools.cache
 def jitted_eval(noise_factor):
-    return jax.jit(functools.partial(eval_step, noise_factor=noise_factor))
+    return jax.jit(partial(eval_step, noise_factor=noise_factor))
 
 
 def test_pixels_become_0_to_1():
@@ -116,8 +119,8 @@ def test_denoising_compares_with_the_clean_image(tiny_splits):
     images = tiny_splits["train"].images[:12]
     state = new_state()
     batch = Batch(images, np.arange(12, dtype=np.int32), np.ones(12, bool))
-    noisy = jitted_eval(1000.0)(state, batch, jax.random.key(0))
-    clean = jitted_eval(0.0)(state, batch, jax.random.key(0))
+    noisy = jitted_eval(1000.0)(state, batch, Keys(jax.random.key(0), jax.random.key(0)))
+    clean = jitted_eval(0.0)(state, batch, Keys(jax.random.key(0), jax.random.key(0)))
     assert float(noisy.loss) != float(clean.loss)
     # The untrained model says about 0.5 everywhere; against the clean image that is its error.
     expected = np.mean((0.5 - images / 255) ** 2) * 12
@@ -130,7 +133,7 @@ def test_padding_changes_no_update(tiny_splits):
     whole = Batch(images[:8], rows[:8], np.ones(8, bool))
     padded = Batch(images[:12], rows, rows < 8)
     model = ModelConfig(filters=(4, 3))
-    step = jax.jit(functools.partial(train_step, noise_factor=0.1))
+    step = jitted(0.1)
     (a, _), (b, _) = (step(new_state(model), x, make_rngs(0).train) for x in (whole, padded))
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a.params, b.params

@@ -62,7 +62,7 @@ def upsample_head(
     x: Images,
     up_kernel: Kernel,
     up_bias: Bias,
-    out_kernel: Float[Array, "kernel_height kernel_width features outputs"],
+    out_kernel: Float[Array, "_ _ features outputs"],
     out_bias: Float[Array, "outputs"],
     *,
     activation: str,
