@@ -60,7 +60,7 @@ class DataConfig:
     data_dir: str | None = field(default=None, metadata=_CHANGEABLE)
     """Folder of prepared datasets (none: $TFDS_DATA_DIR, else TFDS's ~/tensorflow_datasets)."""
     manual_dir: str | None = field(default=None, metadata=_CHANGEABLE)
-    """Folder with the official IDX files, gzipped or not, to be used in place of a download."""
+    """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
 
     def __post_init__(self) -> None:
         known_form = re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.]+)?", self.dataset) is not None

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
 
-Arrays = Mapping[str, jax.Array]
+Arrays = Mapping[str, jax.Array | np.ndarray]
 
 _BINS = 64
 
@@ -18,8 +18,11 @@ class EventLog:
     """An event file in the run's folder; a context manager that flushes when left."""
 
     def __init__(self, workdir: Path, next_step: int) -> None:
-        # What an earlier start wrote past its last checkpoint is hidden from `next_step` on.
-        self._writer = SummaryWriter(str(workdir), purge_step=next_step or None)
+        # What an earlier start wrote past its last checkpoint is hidden, from `next_step` on. The
+        # suffix keeps two starts in one second from sharing a file.
+        self._writer = SummaryWriter(
+            str(workdir), purge_step=next_step, filename_suffix=f".{next_step}"
+        )
 
     def __enter__(self) -> "EventLog":
         return self
@@ -52,7 +55,7 @@ class EventLog:
             self._writer.add_scalar(f"fraction_of_zeros/{name}", zeros, step)
         self._writer.flush()
 
-    def _histogram(self, name: str, array: jax.Array, step: int) -> None:
+    def _histogram(self, name: str, array: jax.Array | np.ndarray, step: int) -> None:
         values = np.asarray(array, np.float32).ravel()
         # NumPy takes a number of bins; tensorboardX annotates only names of rules for it.
         self._writer.add_histogram(name, values, step, bins=_BINS)  # pyright: ignore

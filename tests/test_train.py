@@ -23,8 +23,8 @@ from flaxae.workdir import read_metrics
 # ones fall as before, put them here, and say in the commit why they changed. When they change
 # without such a purpose, training changed without anybody wanting it.
 GOLDEN = {
-    "train_loss": [0.0, 0.0, 0.0],
-    "validation_loss": [0.0, 0.0, 0.0],
+    "train_loss": [0.686948, 0.679556, 0.671078],
+    "validation_loss": [0.683565, 0.675565, 0.666012],
 }
 EXPLANATION = "the training curve moved: read the comment above GOLDEN before changing it"
 
