@@ -8,6 +8,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -43,9 +46,12 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints in one folder; made by `open_checkpoints`."""
 
-    def __init__(self, checkpointer: ocp.training.Checkpointer, config: TrainConfig) -> None:
+    def __init__(
+        self, checkpointer: ocp.training.Checkpointer, config: TrainConfig, writing: bool
+    ) -> None:
         self._checkpointer = checkpointer
         self._config = config
+        self._writing = writing
         self._being_written: tuple[int, Any] | None = None  # a step, and Orbax's promise
 
     def save(self, state: TrainState, progress: Progress, validation_loss: float | None) -> None:
@@ -149,15 +155,23 @@ class Checkpoints:
     def _set_aside(self, step: int) -> None:
         folder = Path(self._checkpointer.directory)
         damaged = folder.with_name(f"{folder.name}-damaged") / str(step)
-        with contextlib.suppress(OSError):  # read-only: then it is only passed over
+        if self._writing:
+            shutil.rmtree(damaged, ignore_errors=True)
             damaged.parent.mkdir(exist_ok=True)
             self._folder(step).rename(damaged)
-        print(f"checkpoint {step} is damaged; moved to {damaged}, going on with the one before")
+        where = f"moved to {damaged}" if self._writing else "passed over"
+        print(f"checkpoint {step} is damaged; {where}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def open_checkpoints(folder: Path, config: TrainConfig) -> Iterator[Checkpoints]:
-    """The checkpoints in `folder`; leaving the block waits until the last one is written."""
+def open_checkpoints(
+    folder: Path, config: TrainConfig, writing: bool = True
+) -> Iterator[Checkpoints]:
+    """The checkpoints in `folder`; leaving the block waits until the last one is written.
+
+    Without `writing` nothing in the folder is changed, so that a run can be looked at while it
+    trains.
+    """
     policy = _policies.AnyPreservationPolicy(
         [
             _policies.LatestN(2),
@@ -169,14 +183,19 @@ def open_checkpoints(folder: Path, config: TrainConfig) -> Iterator[Checkpoints]
         ]
     )
     checkpointer = ocp.training.Checkpointer(
-        str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=True
+        str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=writing
     )
-    checkpoints = Checkpoints(checkpointer, config)
+    # Orbax logs every error of its threads with its traceback; we tell each in a sentence.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    checkpoints = Checkpoints(checkpointer, config, writing)
     try:
         yield checkpoints
         checkpoints.finish()
-    finally:
-        checkpointer.close()
+    except BaseException:
+        with contextlib.suppress(Exception):  # it raises again what a save raised before
+            checkpointer.close()
+        raise
+    checkpointer.close()
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
     rngs = make_rngs(config.seed)
     state = place(config).replicate(create_train_state(model, config.optimizer, rngs.init))
-    with open_checkpoints(folder / CHECKPOINTS, config) as checkpoints:
+    with open_checkpoints(folder / CHECKPOINTS, config, writing=False) as checkpoints:
         restored = checkpoints.restore(state, parse_checkpoint(checkpoint))
     if restored is None:
         raise InputError(f"{folder} holds no checkpoint yet; train for an epoch first")

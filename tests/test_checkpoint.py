@@ -102,10 +102,21 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, states, damage, capsys):
         path.write_bytes(content[: len(content) // 3] if damage == "truncated" else content)
     restored = restore(folder)
     assert_same(restored.state, states[1])
-    assert "checkpoint 2 is damaged; moved to" in capsys.readouterr().out
+    assert "checkpoint 2 is damaged; moved to" in capsys.readouterr().err
     assert (tmp_path / "checkpoints-damaged/2").is_dir()
     save_all(folder, [states[2]], [0.4])  # the same step can be saved again
     assert_same(restore(folder).state, states[2])
+
+
+def test_a_reader_passes_over_damage_and_moves_nothing(tmp_path, states, capsys):
+    folder = tmp_path / "checkpoints"
+    save_all(folder, [states[1], states[2]], [0.5, 0.4])
+    (folder / "2/flaxae_sha256.json").write_text("{}")
+    (folder / "3.orbax-checkpoint-tmp").mkdir()  # being written by a training run
+    with open_checkpoints(folder, CONFIG, writing=False) as checkpoints:
+        assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
+    assert "checkpoint 2 is damaged; passed over" in capsys.readouterr().err
+    assert {p.name for p in folder.iterdir()} == {"1", "2", "3.orbax-checkpoint-tmp"}
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, states):

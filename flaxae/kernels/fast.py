@@ -1,8 +1,8 @@
 """The operations of `plain.py` in the forms that XLA:CPU runs fast: the same sums in another order.
 
 All work is done in NHWC, the one order for which XLA:CPU has fast convolutions; NCHW is transposed
-at the edges of each operation. Times are CPU milliseconds for 256 images in micro-batches of 32 (two
-cores of an AMD EPYC, jax 0.10.2); `benchmarks/attempts.md` has more of them, and what did not help.
+at the edges of each operation. Times are CPU milliseconds for 256 images in micro-batches of 32 (an
+AMD EPYC, jax 0.10.2); `benchmarks/attempts.md` has more of them, and what did not help.
 """
 
 from functools import partial
