@@ -112,16 +112,14 @@ def _convolve_backward(
 ) -> tuple[Pixels, Kernel]:
     x, kernel = saved
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    (top, bottom), (left, right) = pads
     if stride == 2:  # a transposed convolution, less the rows and columns padded in front
         full = interleave(convolution(g, phase_kernel(flipped), 1, ((1, 0), (1, 0))))
-        (top, _), (left, _) = pads
         x_grad = full[:, top : top + x.shape[1], left : left + x.shape[2]]
     else:
-        rest = [
-            (n - 1 - low, n - 1 - high)
-            for n, (low, high) in zip(kernel.shape[:2], pads, strict=True)
-        ]
-        x_grad = convolution(g, flipped, 1, tuple(rest))
+        rows, columns = kernel.shape[0] - 1, kernel.shape[1] - 1
+        rest = ((rows - top, rows - bottom), (columns - left, columns - right))
+        x_grad = convolution(g, flipped, 1, rest)
     # The sum over images and pixels is a convolution with the batch in the place of the channels.
     by_channel = _dilated_convolution(
         x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pads, stride
