@@ -48,16 +48,16 @@ def progress(epoch: int, epochs: int, first_step: int, steps: int) -> Iterator[O
     columns = (
         TextColumn(f"epoch {epoch}/{epochs}"),
         BarColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("loss {task.fields[loss]}"),
         TextColumn("{task.fields[speed]:,.0f} images/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
-        task = bar.add_task("", total=epochs * steps, loss=float("nan"), speed=0.0)
+        task = bar.add_task("", total=epochs * steps, loss="-", speed=0.0)
         bar.update(task, completed=(epoch - 1) * steps + first_step)
 
         def on_step(loss: float, images_per_second: float) -> None:
-            bar.update(task, advance=1, loss=loss, speed=images_per_second)
+            bar.update(task, advance=1, loss=f"{loss:.4f}", speed=images_per_second)
 
         yield on_step
 
@@ -82,7 +82,7 @@ def show_summary(workdir: Path, records: Sequence[Mapping[str, int | float]]) ->
     last = records[-1]
     minutes = sum(record["seconds"] for record in records) / 60
     print(
-        f"\n{last['epoch']} epochs in {minutes:.1f} minutes; validation loss "
+        f"\n{last['epoch']} epoch(s) in {minutes:.1f} minutes; validation loss "
         f"{last['validation_loss']:.4f}, the best {best['validation_loss']:.4f} in epoch "
         f"{best['epoch']}\n"
         f"everything is in {workdir}\n"
