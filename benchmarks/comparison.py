@@ -61,7 +61,7 @@ def compare_layouts(settings: "Settings") -> None:
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": described,
         "software": device.describe_software(),
-        "settings": plain(vars(settings)),
+        "settings": {k: v for k, v in plain(vars(settings)).items() if k != "output_dir"},
         "ceilings": plain(ceilings),
         "device_peak_bytes": device.peak_bytes(),
         "rows": plain(rows),
@@ -86,19 +86,15 @@ def measure(settings: "Settings", ceilings: dict[str, Ceilings]) -> Iterator[Row
             variants = {layout: program.run for layout, program in compiled.items()}
             calls = calls_per_sample(variants, batches, shortest_sample=_SHORTEST_SAMPLE)
             samples = interleave(variants, batches, repeats=settings.repeats, calls=calls)
-            programs = {
-                layout: parse(program.executable.as_text()) for layout, program in compiled.items()
-            }
+            texts = {layout: p.executable.as_text() or "" for layout, p in compiled.items()}
+            programs = {layout: parse(text) for layout, text in texts.items()}
             results = {
                 layout: _result(
-                    compiled[layout],
-                    programs[layout],
-                    samples[layout],
-                    ceilings[combination.dtype],
+                    compiled[layout], programs[layout], samples[layout], ceilings[combination.dtype]
                 )
                 for layout in LAYOUTS
             }
-            same = same_instructions(*programs.values())
+            same = all(texts.values()) and same_instructions(*programs.values())
             yield Row(
                 combination,
                 passing,
@@ -107,7 +103,9 @@ def measure(settings: "Settings", ceilings: dict[str, Ceilings]) -> Iterator[Row
                 results,
                 ratio_of_medians(samples["NCHW"], samples["NHWC"]),
                 same,
-                layout_report.explain(results["NHWC"], results["NCHW"], same),
+                layout_report.explain(results["NHWC"], results["NCHW"], same)
+                if all(texts.values())
+                else "not reported: this backend shows no text of its programs",
             )
 
 

@@ -107,8 +107,8 @@ def _convolutions_compared(nhwc: Sequence[Convolution], nchw: Sequence[Convoluti
     if Counter(c.form() for c in nhwc) == Counter(c.form() for c in nchw):
         return (
             f"XLA's layout assignment runs all {total} convolutions in the same orders and by the "
-            f"same code in both programs (mostly {orders} in memory); {total - alike} of them "
-            "differ in size or padding"
+            f"same code in both programs (mostly {orders} in memory), {total - alike} with other "
+            "sizes or padding"
         )
     return f"{alike} of {total} convolutions are the same in both programs, the others differ"
 
@@ -136,7 +136,7 @@ def answer(rows: Sequence[Row], device: Mapping[str, Any], smoke: bool) -> str:
     elif slower > len(ratios) / 2:
         advice = "so keep NHWC"
     else:
-        advice = "so the layout is no reason to choose: keep NHWC"
+        advice = "so this run shows no difference to choose by: keep NHWC"
     warning = "; a smoke run is too short to believe this" if smoke else ""
     return f"{start} {spread}, {advice}{warning}."
 

@@ -64,7 +64,7 @@ def calls_per_sample(
     Where a call takes a fraction of a millisecond, as on a GPU, waiting for each one would time
     the host's wake-up. The answer is one number for all variants.
     """
-    timed = interleave(variants, inputs, repeats=3, block=block, clock=clock)
+    timed = interleave(variants, inputs, repeats=2, warmup=1, block=block, clock=clock)
     fastest = min(min(seconds) for seconds in timed.values())
     return most if fastest <= 0 else min(most, max(1, math.ceil(shortest_sample / fastest)))
 
