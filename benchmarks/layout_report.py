@@ -131,10 +131,12 @@ def answer(rows: Sequence[Row], device: Mapping[str, Any], smoke: bool) -> str:
         )
     if faster and slower:
         advice = "so it depends on the combination: see the table"
+    elif slower:
+        advice = "so keep NHWC"
     elif faster > len(ratios) / 2:
         advice = "so take --layout NCHW"
-    elif slower > len(ratios) / 2:
-        advice = "so keep NHWC"
+    elif faster:
+        advice = "so NCHW pays in some combinations: see the table"
     else:
         advice = "so this run shows no difference to choose by: keep NHWC"
     warning = "; a smoke run is too short to believe this" if smoke else ""
