@@ -1,36 +1,41 @@
 """Checkpoints of a run, through Orbax: the newest two and the best by validation loss.
 
-Orbax does not notice flipped bytes in array data, so every checkpoint carries a sha256 of its
-arrays, and restoring verifies it.
+Orbax does not notice flipped bytes in array data, so every finished checkpoint is sealed with the
+sha256 of its files, and only one that still fits its seal is restored.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from flax.training.train_state import TrainState
 from orbax.checkpoint import v1 as ocp
 
 from flaxae.config import TrainConfig
 from flaxae.errors import InputError, RunError
+from flaxae.step import named_leaves
+from flaxae.workdir import write_atomically
 
-_policies = ocp.training.preservation_policies
+_SEAL = "flaxae_sha256.json"
+_policies: Any = ocp.training.preservation_policies
 
 
 class Progress(NamedTuple):
     """Where in the run a checkpoint was taken."""
 
     epoch: int  # epochs completed
-    sums: tuple[float, ...] = ()  # of the epoch that was under way, if one was
+    sums: Mapping[str, Any] = MappingProxyType({})  # of the epoch that was under way, if one was
 
 
 class Restored(NamedTuple):
+    """A state as a checkpoint held it, and where in the run that was."""
+
     state: TrainState
     progress: Progress
 
@@ -41,6 +46,7 @@ class Checkpoints:
     def __init__(self, checkpointer: ocp.training.Checkpointer, config: TrainConfig) -> None:
         self._checkpointer = checkpointer
         self._config = config
+        self._being_written: tuple[int, Any] | None = None  # a step, and Orbax's promise
 
     def save(self, state: TrainState, progress: Progress, validation_loss: float | None) -> None:
         """Starts writing a checkpoint and returns; without a loss it is never the best one.
@@ -48,23 +54,37 @@ class Checkpoints:
         Raises:
             RunError: this one, or the one before, cannot be written.
         """
+        self.finish()
         step = int(state.step)
         if step in self.steps():
             return
-        arrays = _arrays(state)
         metadata = {
             "config": dataclasses.asdict(self._config),
-            "progress": progress._asdict(),
-            "sha256": _fingerprint(arrays),
+            "progress": {"epoch": progress.epoch, "sums": dict(progress.sums)},
             "devices": jax.device_count(),
         }
-        metrics = None if validation_loss is None else {"validation_loss": validation_loss}
+        metrics: Any = None if validation_loss is None else {"validation_loss": validation_loss}
         # Through JSON because Orbax takes no tuples.
         metadata = json.loads(json.dumps(metadata))
-        with _one_line(f"the checkpoint of step {step} cannot be written"):
-            self._checkpointer.save_async(
-                step, arrays, force=True, metrics=metrics, custom_metadata=metadata
+        with _one_line(step):
+            promise = self._checkpointer.save_async(
+                step, _arrays(state), force=True, metrics=metrics, custom_metadata=metadata
             )
+        self._being_written = (step, promise)
+
+    def finish(self) -> None:
+        """Waits for the checkpoint that is being written, if one is, and seals it.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        if self._being_written is not None:
+            step, promise = self._being_written
+            self._being_written = None
+            with _one_line(step):
+                promise.result()
+                folder = self._folder(step)
+                write_atomically(folder / _SEAL, json.dumps(_file_hashes(folder)).encode())
 
     def steps(self) -> list[int]:
         return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
@@ -91,40 +111,47 @@ class Checkpoints:
         if which == "latest":
             return steps
         if which == "best":
-            losses = {
-                c.step: c.metrics["validation_loss"]
-                for c in self._checkpointer.checkpoints
-                if c.metrics
-            }
+            losses = self._losses()
             return sorted(losses, key=losses.__getitem__) or steps
         if which not in steps:
             there = ", ".join(map(str, sorted(steps))) or "none"
             raise InputError(f"there is no checkpoint of step {which}; there are: {there}")
         return [int(which)]
 
+    def _losses(self) -> dict[int, float]:
+        metrics: dict[int, Any] = {c.step: c.metrics for c in self._checkpointer.checkpoints}
+        return {step: known["validation_loss"] for step, known in metrics.items() if known}
+
     def _restore_step(self, target: TrainState, step: int) -> Restored | None:
+        sealed = _fits_seal(self._folder(step))
+        if sealed is False:
+            return None
         try:
-            metadata = self._checkpointer.metadata(step).custom_metadata
+            stored = self._checkpointer.metadata(step)
+            mismatch = _first_mismatch(stored.metadata, _arrays(target))
+            if mismatch:
+                raise InputError(f"checkpoint {step} is of another model: {mismatch}")
             abstract = jax.tree.map(_abstract, _arrays(target))
             arrays = self._checkpointer.load(step, abstract)
-        except Exception as error:
-            # Orbax raises what its layers raise; a shape that differs is told apart by its cause.
-            if "not compatible with the stored shape" in f"{error} {error.__cause__}":
-                raise InputError(f"checkpoint {step} is of another model: {error.__cause__}")
-            return None
-        if not isinstance(metadata, dict) or metadata.get("sha256") != _fingerprint(arrays):
-            return None
-        progress = metadata["progress"]
-        return Restored(
-            target.replace(**arrays), Progress(progress["epoch"], tuple(progress["sums"]))
-        )
+        except InputError:
+            raise
+        except Exception as error:  # Orbax and TensorStore have no error of their own to catch
+            if not sealed:
+                return None
+            reason = str(error).splitlines()[0][:300]
+            raise RunError(f"checkpoint {step} is whole but cannot be read: {reason}") from error
+        metadata: Any = stored.custom_metadata
+        return Restored(target.replace(**arrays), Progress(**metadata["progress"]))
+
+    def _folder(self, step: int) -> Path:
+        return Path(self._checkpointer.directory) / str(step)
 
     def _set_aside(self, step: int) -> None:
         folder = Path(self._checkpointer.directory)
         damaged = folder.with_name(f"{folder.name}-damaged") / str(step)
-        damaged.parent.mkdir(exist_ok=True)
         with contextlib.suppress(OSError):  # read-only: then it is only passed over
-            (folder / str(step)).rename(damaged)
+            damaged.parent.mkdir(exist_ok=True)
+            self._folder(step).rename(damaged)
         print(f"checkpoint {step} is damaged; moved to {damaged}, going on with the one before")
 
 
@@ -142,23 +169,50 @@ def open_checkpoints(folder: Path, config: TrainConfig) -> Iterator[Checkpoints]
         ]
     )
     checkpointer = ocp.training.Checkpointer(
-        folder.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
+        str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=True
     )
+    checkpoints = Checkpoints(checkpointer, config)
     try:
-        yield Checkpoints(checkpointer, config)
+        yield checkpoints
+        checkpoints.finish()
     finally:
-        with _one_line("the last checkpoint cannot be written"):
-            checkpointer.close()
+        checkpointer.close()
 
 
 @contextlib.contextmanager
-def _one_line(what: str) -> Iterator[None]:
+def _one_line(step: int) -> Iterator[None]:
     """Turns Orbax's and TensorStore's errors, pages long, into one sentence."""
     try:
         yield
     except Exception as error:
         reason = "the disk is full" if "RESOURCE_EXHAUSTED" in str(error) else str(error)
-        raise RunError(f"{what}: {reason.splitlines()[0][:300]}") from error
+        first = reason.splitlines()[0][:300]
+        raise RunError(f"the checkpoint of step {step} cannot be written: {first}") from error
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of every file below `folder` but the seal itself, by relative path."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != _SEAL]
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def _fits_seal(folder: Path) -> bool | None:
+    """Whether the files are those that were sealed; None where a kill left no time for sealing."""
+    try:
+        return json.loads((folder / _SEAL).read_text()) == _file_hashes(folder)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return False
+
+
+def _first_mismatch(stored: Any, arrays: dict[str, Any]) -> str | None:
+    there, here = named_leaves(stored["params"]), named_leaves(arrays["params"])
+    for name in sorted(set(there) | set(here)):
+        shapes = [tuple(side[name].shape) if name in side else "absent" for side in (there, here)]
+        if shapes[0] != shapes[1]:
+            return f"{name} is {shapes[0]} there, {shapes[1]} here"
+    return None
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:
@@ -168,10 +222,3 @@ def _arrays(state: TrainState) -> dict[str, Any]:
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     array = jax.numpy.asarray(leaf)
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
-
-
-def _fingerprint(arrays: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(arrays):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()

@@ -50,7 +50,7 @@ class _Parser(simple_parsing.ArgumentParser):
     def format_help(self) -> str:
         text = super().format_help()
         # "ModelConfig ['config.model']:" over its docstring: the docstring says it to people.
-        text = re.sub(r"^\w+ \['config.*'\]:\n  (.+)\n", r"\1:\n", text, flags=re.MULTILINE)
+        text = re.sub(r"^\w+ \['config.*'\]:\n  (.+)\.\n", r"\1:\n", text, flags=re.MULTILINE)
         text = re.sub(r"\s+\(default:\s+None\)", "", text)  # their help says what none means
         return re.sub(r"\(default:\s+\((.+?),?\)\)", r"(default: \1)", text)  # of a tuple
 

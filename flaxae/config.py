@@ -26,7 +26,7 @@ _CHANGEABLE: Mapping[str, Any] = {"changeable": True}
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Model"""
+    """Model."""
 
     model: Literal["convolutional", "fully_connected"] = "convolutional"
     """The kind of autoencoder."""
@@ -53,10 +53,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Data"""
+    """Data."""
 
     dataset: str = "mnist_5k"
-    """mnist_5k (no download), mnist, fashion_mnist, kmnist, or a TFDS image dataset prepared here."""
+    """mnist_5k (no download), mnist, fashion_mnist, kmnist, or images that TFDS has prepared."""
     data_dir: str | None = field(default=None, metadata=_CHANGEABLE)
     """Folder of prepared datasets (none: $TFDS_DATA_DIR, else TFDS's ~/tensorflow_datasets)."""
     manual_dir: str | None = field(default=None, metadata=_CHANGEABLE)
@@ -69,7 +69,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimization"""
+    """Optimization."""
 
     batch_size: int = 256
     """Images in a training step."""
@@ -98,7 +98,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Computation"""
+    """Computation."""
 
     layout: Literal["NHWC", "NCHW"] = field(default="NHWC", metadata=_CHANGEABLE)
     """Order of an image batch's axes inside the model; one checkpoint serves both."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8
 
@@ -17,6 +18,8 @@ from flaxae.datasets import OWN_DATASETS
 
 if TYPE_CHECKING:
     from flaxae.datasets.prepare import PreparedDataset
+
+AnyArray = np.ndarray | jax.Array  # on the host, or on the device
 
 SPLITS = ("train", "validation", "test")
 _ARRAYS = "flaxae_arrays"  # inside the prepared dataset's folder, and so deleted with it
@@ -33,9 +36,9 @@ class ImageSet(NamedTuple):
 class Batch(NamedTuple):
     """Images of one step and their rows in the split; `mask` is False for padding."""
 
-    images: UInt8[np.ndarray, "batch height width channels"]
-    rows: Int32[np.ndarray, "batch"]
-    mask: Bool[np.ndarray, "batch"]
+    images: UInt8[AnyArray, "batch height width channels"]
+    rows: Int32[AnyArray, "batch"]
+    mask: Bool[AnyArray, "batch"]
 
 
 def load(config: DataConfig) -> dict[str, ImageSet]:

@@ -35,12 +35,12 @@ class EventLog:
     def epoch(
         self,
         step: int,
-        record: Mapping[str, float],
+        record: Mapping[str, int | float],
         picture: Image.Image,
         parameters: Arrays,
         activations: Arrays,
     ) -> None:
-        """What the original logged: scalars, picture, histograms, and how often a unit is silent."""
+        """What the original logged: scalars, picture, histograms, fractions of silent units."""
         for name, value in record.items():
             self._writer.add_scalar(name, value, step)
         self._writer.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
@@ -54,4 +54,5 @@ class EventLog:
 
     def _histogram(self, name: str, array: jax.Array, step: int) -> None:
         values = np.asarray(array, np.float32).ravel()
-        self._writer.add_histogram(name, values, step, bins=_BINS)
+        # NumPy takes a number of bins; tensorboardX annotates only names of rules for it.
+        self._writer.add_histogram(name, values, step, bins=_BINS)  # pyright: ignore

@@ -49,6 +49,7 @@ def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG, whole or not at all, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)

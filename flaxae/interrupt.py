@@ -16,7 +16,7 @@ def stop_signal() -> Iterator[Callable[[], int | None]]:
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {
         number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)

@@ -97,7 +97,8 @@ class UpsampleHead(nn.Module):
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Images:
         layout, activation = self.compute.layout, self.activation
-        *size, features = self.image_shape
+        height, width, features = self.image_shape
+        size = (height, width)
         up = _weights(self, (3, 3, channels(x, layout), self.filters), "up_")
         out = _weights(self, (3, 3, self.filters, features), "out_")
         if _is_watched(self) or (train and self.dropout_rate > 0):
@@ -105,9 +106,9 @@ class UpsampleHead(nn.Module):
             self.sow("intermediates", "activation", y)
             y = nn.Dropout(self.dropout_rate)(y, deterministic=not train)
             y = plain.conv_transpose(y, *out, stride=1, activation="identity", layout=layout)
-            return plain.center_crop(y, tuple(size), layout)
+            return plain.center_crop(y, size, layout)
         return _ops(self).upsample_head(
-            x, *up, *out, activation=activation, size=tuple(size), layout=layout
+            x, *up, *out, activation=activation, size=size, layout=layout
         )
 
 
@@ -137,6 +138,7 @@ def from_layout(images: Images, layout: str) -> Float[Array, "batch height width
 
 
 def channels(x: Images, layout: str) -> int:
+    """The number of channels of images in `layout`."""
     return x.shape[layout.index("C")]
 
 
@@ -152,7 +154,7 @@ def _weights(
 
 def _ops(layer: nn.Module) -> ModuleType:
     choice = layer.compute.kernels  # type: ignore[attr-defined]
-    return kernels.form(kernels.resolve(choice, jax.default_backend()))
+    return kernels.operations(choice, jax.default_backend())
 
 
 def _is_watched(layer: nn.Module) -> bool:

@@ -1,10 +1,11 @@
-"""Reconstruction quality as sums over examples, divided once at the end: exact for any batch size."""
+"""Reconstruction quality as sums, divided once at the end: exact for any batch size."""
 
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from flaxae.loss import reconstruction_loss
@@ -21,7 +22,7 @@ class Sums(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """Means over a split: cross-entropy in nats a pixel, errors in units of the pixel range 0..1."""
+    """Means over a split: loss in nats a pixel, errors in units of the pixel range 0..1."""
 
     loss: float
     mse: float
@@ -33,7 +34,7 @@ class Quality(NamedTuple):
 def reconstruction_sums(
     logits: Float[Array, "batch height width channels"],
     images: Float[Array, "batch height width channels"],
-    mask: Bool[Array, "batch"],
+    mask: Bool[Array | np.ndarray, "batch"],
 ) -> Sums:
     """The sums over those examples of a batch for which `mask` holds."""
     errors = example_errors(logits, images)

@@ -4,6 +4,7 @@ Randomness is a function of the root key and the state's step, so that n steps e
 restart, and n - k steps, to the bit.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +13,9 @@ import optax
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from flaxae.batching import Keys
 from flaxae.config import OptimizerConfig
-from flaxae.data import Batch
+from flaxae.data import AnyArray, Batch
 from flaxae.loss import reconstruction_loss
 from flaxae.metrics import Sums, reconstruction_sums
 from flaxae.model import Autoencoder
@@ -66,38 +68,60 @@ def schedule(config: OptimizerConfig) -> optax.Schedule:
     )
 
 
-def train_step(
-    state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float
-) -> tuple[TrainState, StepMetrics]:
-    """One update of the parameters from one batch."""
-    noise_key, dropout_key = jax.random.split(jax.random.fold_in(rng, state.step))
-    images = to_float(batch.images)
-    inputs = add_noise(images, batch.rows, noise_key, noise_factor)
+def learning_rate(config: OptimizerConfig, step: int) -> float:
+    """The learning rate of the update that follows `step` updates."""
+    return float(jnp.asarray(schedule(config)(step)))
 
-    def loss_fn(params: optax.Params) -> Float[Array, ""]:
-        rngs = {"dropout": dropout_key}
+
+class GradientSums(NamedTuple):
+    """Sums over the examples of a batch."""
+
+    loss: Float[Array, ""]  # of each example's mean over its pixels
+    grads: Any  # of that, a tree like the parameters
+    examples: Float[Array, ""]
+
+
+def gradient_sums(
+    state: TrainState, batch: Batch, keys: Keys, *, noise_factor: float
+) -> GradientSums:
+    """The loss and its gradients, summed over those examples for which the mask holds."""
+    images = to_float(batch.images)
+    inputs = add_noise(images, batch.rows, keys.noise, noise_factor)
+
+    def loss_sum(params: optax.Params) -> Float[Array, ""]:
+        rngs = {"dropout": keys.dropout}
         logits = state.apply_fn({"params": params}, inputs, train=True, rngs=rngs)
-        losses = jnp.where(batch.mask, reconstruction_loss(logits, images), 0)
-        return jnp.sum(losses) / jnp.sum(batch.mask)
+        return jnp.sum(jnp.where(batch.mask, reconstruction_loss(logits, images), 0))
 
-    loss, grads = jax.value_and_grad(loss_fn)(state.params)
-    return state.apply_gradients(grads=grads), StepMetrics(loss, optax.global_norm(grads))
-
-
-def eval_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float) -> Sums:
-    """What a batch adds to the split's sums; a denoising model gets noisy input and clean targets."""
-    images = to_float(batch.images)
-    logits = reconstruct_step(state, batch, rng, noise_factor=noise_factor)
-    return reconstruction_sums(logits, images, batch.mask)
+    loss, grads = jax.value_and_grad(loss_sum)(state.params)
+    return GradientSums(loss, grads, jnp.sum(batch.mask, dtype=jnp.float32))
 
 
-def reconstruct_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float) -> Images:
-    """Logits of the reconstructions."""
+def train_step(
+    state: TrainState, batch: Batch, rng: Rng, *, sums: Callable[..., GradientSums]
+) -> tuple[TrainState, StepMetrics]:
+    """One update of the parameters from one batch; `sums` is `gradient_sums`, whole or in parts."""
+    keys = Keys(*jax.random.split(jax.random.fold_in(rng, state.step)))
+    loss, grads, examples = sums(state, batch, keys)
+    grads = jax.tree.map(lambda g: g / examples, grads)
+    return state.apply_gradients(grads=grads), StepMetrics(loss / examples, optax.tree.norm(grads))
+
+
+def eval_step(state: TrainState, batch: Batch, keys: Keys, *, noise_factor: float) -> Sums:
+    """What a batch adds to the split's sums; input noisy where training's is, targets clean."""
+    _, logits = reconstruct_step(state, batch, keys.noise, noise_factor=noise_factor)
+    return reconstruction_sums(logits, to_float(batch.images), batch.mask)
+
+
+def reconstruct_step(
+    state: TrainState, batch: Batch, rng: Rng, *, noise_factor: float
+) -> tuple[Images, Images]:
+    """The model's input, noisy where training's is, and the logits of its reconstruction."""
     inputs = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
-    return state.apply_fn({"params": state.params}, inputs)
+    return inputs, state.apply_fn({"params": state.params}, inputs)
 
 
-def activations(state: TrainState, images: UInt8[Array, "batch height width channels"]) -> Any:
+def activations(state: TrainState, images: UInt8[AnyArray, "batch height width channels"]) -> Any:
     """Every hidden layer's activation on clean images, as a tree named like the parameters."""
     variables = {"params": state.params}
     _, sown = state.apply_fn(variables, to_float(images), mutable=["intermediates"])
@@ -105,7 +129,7 @@ def activations(state: TrainState, images: UInt8[Array, "batch height width chan
     return jax.tree.map(lambda calls: calls[0], sown["intermediates"], is_leaf=_is_tuple)
 
 
-def named_leaves(tree: Any) -> dict[str, Array]:
+def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by their path, as "encoder/blocks_0/layers_0/kernel"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
@@ -115,12 +139,14 @@ def _is_tuple(value: Any) -> bool:
     return isinstance(value, tuple)
 
 
-def to_float(images: UInt8[Array, "batch height width channels"]) -> Images:
+def to_float(images: UInt8[AnyArray, "batch height width channels"]) -> Images:
     """Pixels 0..255 as float32 in 0..1."""
     return jnp.asarray(images).astype(jnp.float32) / 255
 
 
-def add_noise(images: Images, rows: Int[Array, "batch"], key: Rng, noise_factor: float) -> Images:
+def add_noise(
+    images: Images, rows: Int[AnyArray, "batch"], key: Rng, noise_factor: float
+) -> Images:
     """clip(images + noise_factor * N(0, 1), 0, 1).
 
     An example's noise depends on `key` and its row in the split alone, not on its batch.

@@ -62,7 +62,7 @@ def progress(epoch: int, epochs: int, first_step: int, steps: int) -> Iterator[O
         yield on_step
 
 
-def show_epoch(record: Mapping[str, float], epochs: int) -> None:
+def show_epoch(record: Mapping[str, int | float], epochs: int) -> None:
     """One line with an epoch's numbers."""
     width = len(str(epochs))
     print(
@@ -76,7 +76,7 @@ def show_epoch(record: Mapping[str, float], epochs: int) -> None:
     )
 
 
-def show_summary(workdir: Path, records: Sequence[Mapping[str, float]]) -> None:
+def show_summary(workdir: Path, records: Sequence[Mapping[str, int | float]]) -> None:
     """What a finished run came to, and where it lies."""
     best = min(records, key=lambda record: record["validation_loss"])
     last = records[-1]

@@ -1,10 +1,10 @@
-"""The conductor of a training run: it restores or begins, runs epochs, and keeps what they yield."""
+"""The conductor of a training run: restores or begins, runs epochs, keeps what they yield."""
 
-import functools
 import itertools
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,13 @@ from flaxae.checkpoint import Checkpoints, Progress, open_checkpoints
 from flaxae.config import TrainConfig
 from flaxae.data import Batch, ImageSet, training_batches
 from flaxae.errors import RunError
-from flaxae.evaluate import evaluate, pick_batch, reconstruction_rows
+from flaxae.evaluate import EvalStep, evaluate, pick_batch, reconstruction_rows
 from flaxae.events import EventLog
 from flaxae.figures import reconstruction_grid, save_animation, save_png
 from flaxae.interrupt import stop_signal
 from flaxae.metrics import Quality
 from flaxae.model import Autoencoder
+from flaxae.placement import Placement, place, use_every_core
 from flaxae.step import (
     Rng,
     Rngs,
@@ -29,14 +30,16 @@ from flaxae.step import (
     activations,
     create_train_state,
     eval_step,
+    gradient_sums,
+    learning_rate,
     make_rngs,
     named_leaves,
-    schedule,
     train_step,
 )
 from flaxae.workdir import (
     CHECKPOINTS,
     RECONSTRUCTIONS,
+    Record,
     append_metrics,
     claim,
     forget_metrics_after,
@@ -48,6 +51,9 @@ StopSignal = Callable[[], int | None]
 
 _PICTURED = 10  # test images drawn after every epoch
 _WATCHED = 64  # validation images whose activations become histograms
+
+
+jitted_activations = jax.jit(activations)
 
 
 class EpochSums(NamedTuple):
@@ -66,6 +72,7 @@ class Run(NamedTuple):
     splits: dict[str, ImageSet]
     batch_size: int
     rngs: Rngs
+    placement: Placement
     checkpoints: Checkpoints
     events: EventLog
     stop: StopSignal
@@ -82,6 +89,7 @@ def train(config: TrainConfig) -> int:
         InputError: the dataset or the workdir cannot be used.
         RunError: the loss is no number, or something cannot be written.
     """
+    use_every_core()
     splits = data.load(config.data)
     images = splits["train"].images
     model = Autoencoder(config.model, config.compute, images.shape[1:])
@@ -92,12 +100,16 @@ def train(config: TrainConfig) -> int:
         stop_signal() as stop,
     ):
         rngs = make_rngs(config.seed)
-        state, progress = restore_or_init(model, config, rngs.init, checkpoints)
+        placement = place(config)
+        state = placement.replicate(create_train_state(model, config.optimizer, rngs.init))
+        state, progress = checkpoints.restore(state) or (state, Progress(epoch=0))
         forget_metrics_after(workdir, progress.epoch)
         terminal.show_start(splits, config.data.dataset, batch_size, named_leaves(state.params))
         terminal.show_resume(progress.epoch, config.epochs, int(state.step))
         with EventLog(workdir, int(state.step) + 1) as events:
-            run = Run(config, workdir, splits, batch_size, rngs, checkpoints, events, stop)
+            run = Run(
+                config, workdir, splits, batch_size, rngs, placement, checkpoints, events, stop
+            )
             state, stopped = run_epochs(run, state, progress)
     if stopped:
         terminal.show_stop(int(state.step))
@@ -107,24 +119,16 @@ def train(config: TrainConfig) -> int:
     return 0
 
 
-def restore_or_init(
-    model: Autoencoder, config: TrainConfig, rng: Rng, checkpoints: Checkpoints
-) -> tuple[TrainState, Progress]:
-    """The newest checkpoint's state, or a fresh one."""
-    state = create_train_state(model, config.optimizer, rng)
-    return checkpoints.restore(state) or (state, Progress(epoch=0))
-
-
 def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainState, bool]:
     """Trains from `progress` to the last epoch; also tells whether a signal stopped it before."""
     train_fn = compile_train_step(run, state)
-    eval_fn = jax.jit(functools.partial(eval_step, noise_factor=run.config.optimizer.noise_factor))
-    sums = EpochSums(*progress.sums)
+    eval_fn = jit_eval_step(run)
+    sums = EpochSums(**progress.sums)
     for epoch in range(progress.epoch + 1, run.config.epochs + 1):
         start, first_step = time.perf_counter(), sums.steps
         state, sums = run_epoch(run, train_fn, state, epoch, sums)
         if sums.steps < run.steps_per_epoch:
-            run.checkpoints.save(state, Progress(epoch - 1, tuple(sums)), None)
+            run.checkpoints.save(state, Progress(epoch - 1, sums._asdict()), None)
             return state, True
         seconds = time.perf_counter() - start
         speed = (sums.steps - first_step) * run.batch_size / seconds
@@ -138,9 +142,16 @@ def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainSt
 
 def compile_train_step(run: Run, state: TrainState) -> TrainStep:
     """The step compiled before the first epoch, so that no epoch's time contains compilation."""
-    step = functools.partial(train_step, noise_factor=run.config.optimizer.noise_factor)
+    sums = partial(gradient_sums, noise_factor=run.config.optimizer.noise_factor)
+    step = partial(train_step, sums=run.placement.divide(sums))
     batch = next(training_batches(run.splits["train"].images, run.batch_size, 0, 0))
     return jax.jit(step, donate_argnums=0).lower(state, batch, run.rngs.train).compile()
+
+
+def jit_eval_step(run: Run) -> EvalStep:
+    """The evaluation of one batch."""
+    step = partial(eval_step, noise_factor=run.config.optimizer.noise_factor)
+    return jax.jit(run.placement.divide(step))
 
 
 def run_epoch(
@@ -169,7 +180,7 @@ def add_step(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
     Raises:
         RunError: its loss is no finite number.
     """
-    loss, grad_norm = (float(value) for value in metrics)
+    loss, grad_norm = float(metrics.loss), float(metrics.grad_norm)
     if not math.isfinite(loss):
         raise RunError(
             f"the loss became {loss} in step {sums.steps + 1} of epoch {epoch}; the checkpoints "
@@ -180,7 +191,7 @@ def add_step(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
 
 def epoch_record(
     run: Run, state: TrainState, epoch: int, sums: EpochSums, quality: Quality, speed: float
-) -> dict[str, float]:
+) -> Record:
     """An epoch's line in metrics.jsonl: losses in nats a pixel, RMSE in units of the range 0..1."""
     return {
         "epoch": epoch,
@@ -188,13 +199,13 @@ def epoch_record(
         "train_loss": sums.loss / sums.steps,
         "validation_loss": quality.loss,
         "validation_rmse": quality.rmse,
-        "learning_rate": float(schedule(run.config.optimizer)(int(state.step))),
+        "learning_rate": learning_rate(run.config.optimizer, int(state.step)),
         "grad_norm": sums.grad_norm / sums.steps,
         "images_per_second": speed,
     }
 
 
-def keep_epoch(run: Run, state: TrainState, record: dict[str, float]) -> None:
+def keep_epoch(run: Run, state: TrainState, record: Record) -> None:
     """Writes an epoch's picture, numbers and events, and last its checkpoint.
 
     Last, because what no checkpoint covers is written anew after a restart.
@@ -209,6 +220,6 @@ def keep_epoch(run: Run, state: TrainState, record: dict[str, float]) -> None:
     save_png(picture, run.workdir / RECONSTRUCTIONS / f"epoch_{epoch:04d}.png")
     append_metrics(run.workdir, record)
     terminal.show_epoch(record, run.config.epochs)
-    watched = activations(state, run.splits["validation"].images[:_WATCHED])
+    watched = jitted_activations(state, run.splits["validation"].images[:_WATCHED])
     run.events.epoch(step, record, picture, named_leaves(state.params), named_leaves(watched))
     run.checkpoints.save(state, Progress(epoch), record["validation_loss"])

@@ -1,7 +1,7 @@
 """The commands that read a run: they take everything but the question from its workdir."""
 
-import functools
 import json
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from flaxae.errors import InputError
 from flaxae.evaluate import evaluate, pick_batch, reconstruction_rows
 from flaxae.figures import reconstruction_grid, save_png
 from flaxae.model import Autoencoder
+from flaxae.placement import place, use_every_core
 from flaxae.step import Rngs, create_train_state, eval_step, make_rngs
 from flaxae.workdir import CHECKPOINTS, RECONSTRUCTIONS, read_config
 
@@ -37,12 +38,13 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     Raises:
         InputError: one of them is missing or does not fit.
     """
+    use_every_core()
     folder = Path(workdir).expanduser().absolute()
     config = read_config(folder)
     splits = data.load(config.data)
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
     rngs = make_rngs(config.seed)
-    state = create_train_state(model, config.optimizer, rngs.init)
+    state = place(config).replicate(create_train_state(model, config.optimizer, rngs.init))
     with open_checkpoints(folder / CHECKPOINTS, config) as checkpoints:
         restored = checkpoints.restore(state, parse_checkpoint(checkpoint))
     if restored is None:
@@ -55,7 +57,7 @@ def evaluate_command(config: EvaluateConfig) -> int:
     run = open_trained(config.workdir, config.checkpoint)
     split = data.select(run.splits, config.split)
     noise_factor = run.config.optimizer.noise_factor
-    step = jax.jit(functools.partial(eval_step, noise_factor=noise_factor))
+    step = jax.jit(place(run.config).divide(partial(eval_step, noise_factor=noise_factor)))
     batch_size = run.config.optimizer.batch_size
     quality = evaluate(step, run.state, split.images, batch_size, run.rngs.evaluate)
     terminal.show_quality(f"{config.split} split, after epoch {run.epoch}", quality)

@@ -16,6 +16,8 @@ CHECKPOINTS = "checkpoints"
 RECONSTRUCTIONS = "reconstructions"
 _LOCK = ".lock"
 
+Record = dict[str, int | float]  # an epoch's numbers by name
+
 
 @contextlib.contextmanager
 def claim(config: TrainConfig) -> Iterator[Path]:
@@ -75,13 +77,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def append_metrics(workdir: Path, record: dict[str, float]) -> None:
+def append_metrics(workdir: Path, record: Record) -> None:
     """Adds one epoch's numbers as a line of JSON."""
     with open(workdir / METRICS, "a") as file:
         file.write(json.dumps(record) + "\n")
 
 
-def read_metrics(workdir: Path) -> list[dict[str, float]]:
+def read_metrics(workdir: Path) -> list[Record]:
     """The epochs recorded so far; a line that a kill cut short is passed over."""
     path = workdir / METRICS
     records = []

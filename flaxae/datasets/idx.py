@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,13 +31,13 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The four official IDX files, gzipped or not."
 
     official: ClassVar[Any]  # TFDS's own builder: its address and registered archive checksums
-    class_names: ClassVar[list[str]]
-    data_sha256: ClassVar[dict[str, str]] = {}  # file name -> sha256 of the decompressed file
+    class_names: ClassVar[tuple[str, ...]]
+    data_sha256: ClassVar[Mapping[str, str]] = MappingProxyType({})  # of decompressed files
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8, encoding="zlib"),
-            "label": tfds.features.ClassLabel(names=self.class_names),
+            "label": tfds.features.ClassLabel(names=list(self.class_names)),
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -69,6 +70,11 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return f"{cls.official.URL}{name}.gz"
 
     @classmethod
+    def archive_sha256(cls, name: str) -> str:
+        """The sha256 of the gzipped file, as TFDS registers it."""
+        return cls.official.url_infos[cls.url(name)].checksum
+
+    @classmethod
     def verified(cls, name: str, path: Path) -> bytes:
         """The decompressed content of `path`, known to be the official file `name`.
 
@@ -76,16 +82,16 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             InputError: neither the archive nor its content has a registered sha256.
         """
         archive = path.read_bytes()
-        registered = cls.official.url_infos[cls.url(name)].checksum
         try:
             data = gzip.decompress(archive) if archive[:2] == b"\x1f\x8b" else archive
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path} is a damaged gzip archive ({error}); get it again") from error
-        found = hashlib.sha256(data).hexdigest()
-        if hashlib.sha256(archive).hexdigest() != registered and found != cls.data_sha256.get(name):
+        found, official = hashlib.sha256(data).hexdigest(), cls.name.removeprefix("idx_")
+        is_official = hashlib.sha256(archive).hexdigest() == cls.archive_sha256(name)
+        if not is_official and found != cls.data_sha256.get(name):
             raise InputError(
-                f"{path} is not {cls.name.removeprefix('idx_')}'s {name}: the sha256 of its content is {found}; "
-                f"get the official archive from {cls.url(name)}"
+                f"{path} is not {official}'s {name}: the sha256 of its content "
+                f"is {found}; get the official archive from {cls.url(name)}"
             )
         return data
 
@@ -95,13 +101,23 @@ class IdxMnist(_IdxBuilder, skip_registration=True):
 
     name = "idx_mnist"
     official = tfds.image_classification.MNIST
-    class_names = [f"digit_{digit}" for digit in range(10)]
-    data_sha256 = {
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    }
+    class_names = tuple(f"digit_{digit}" for digit in range(10))
+    data_sha256 = MappingProxyType(
+        {
+            "train-images-idx3-ubyte": (
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+            ),
+            "train-labels-idx1-ubyte": (
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+            ),
+            "t10k-images-idx3-ubyte": (
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+            ),
+        }
+    )
 
 
 class IdxFashionMnist(_IdxBuilder, skip_registration=True):
@@ -109,7 +125,7 @@ class IdxFashionMnist(_IdxBuilder, skip_registration=True):
 
     name = "idx_fashion_mnist"
     official = tfds.image_classification.FashionMNIST
-    class_names = [
+    class_names = (
         "T-shirt/top",
         "Trouser",
         "Pullover",
@@ -120,13 +136,23 @@ class IdxFashionMnist(_IdxBuilder, skip_registration=True):
         "Sneaker",
         "Bag",
         "Ankle boot",
-    ]
-    data_sha256 = {
-        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    }
+    )
+    data_sha256 = MappingProxyType(
+        {
+            "train-images-idx3-ubyte": (
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+            ),
+            "train-labels-idx1-ubyte": (
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+            ),
+            "t10k-images-idx3-ubyte": (
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+            ),
+        }
+    )
 
 
 class IdxKmnist(_IdxBuilder, skip_registration=True):
@@ -134,10 +160,11 @@ class IdxKmnist(_IdxBuilder, skip_registration=True):
 
     name = "idx_kmnist"
     official = tfds.image_classification.KMNIST
-    class_names = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 def has_manual_dir(dl_manager: tfds.download.DownloadManager) -> bool:
+    """Whether there are files in the folder that the user may have named."""
     try:
         return bool(dl_manager.manual_dir)
     except AssertionError:  # TFDS's way of saying that the folder is absent or empty
@@ -165,11 +192,12 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
     Raises:
         InputError: the header is not one of bytes, or the length does not fit it.
     """
-    rank = data[3] if data[:3] == b"\0\0\x08" else 0
-    shape = tuple(np.frombuffer(data, ">u4", count=rank, offset=4)) if rank else ()
-    if not rank or len(data) != 4 + 4 * rank + math.prod(map(int, shape)):
+    rank = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
+    start = 4 + 4 * rank
+    shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4)]
+    if not rank or len(data) - start != math.prod(shape):
         raise InputError(f"{name} is no IDX file of bytes: {len(data)} bytes, header {data[:4]!r}")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[Any]:

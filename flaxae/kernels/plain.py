@@ -1,7 +1,7 @@
-"""The four operations of the convolutional model as anyone would write them with `jax.lax`: the meaning that `fast.py` has to reproduce.
+"""The convolutional layers' operations as anyone would write them in `jax.lax`: the meaning.
 
-Kernels are HWIO in both layouts, so that one checkpoint serves both; `layout` is that of `x` and of the result. Arrays come in the
-compute dtype, float32 or bfloat16.
+Kernels are HWIO in both layouts; `layout` is that of `x` and of the result. Arrays come in the type
+of the computation, float32 or bfloat16.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Layout = Literal["NHWC", "NCHW"]
-Images = Float[Array, "batch height width channels"] | Float[Array, "batch channels height width"]
+Images = Float[Array, "batch _ _ _"]  # in the layout that comes with them
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
 Bias = Float[Array, "features"]
 
@@ -30,22 +30,21 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 def conv(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
 ) -> Images:
-    """Convolution with SAME padding, bias and activation: height and width become ceil(size / stride)."""
-    y = lax.conv_general_dilated(
-        x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout)
-    )
+    """SAME convolution, bias and activation; sizes become ceil(size / stride)."""
+    dimensions = (layout, "HWIO", layout)
+    y = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
 
 
 def conv_max_pool(
     x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
 ) -> Images:
-    """`conv` with stride 1, then 2x2 max pooling with stride 2: height and width become ceil(size / 2)."""
+    """`conv` of stride 1, then `max_pool`."""
     return max_pool(conv(x, kernel, bias, activation=activation, layout=layout), layout=layout)
 
 
 def max_pool(x: Images, *, layout: Layout) -> Images:
-    """2x2 max pooling with stride 2: height and width become ceil(size / 2)."""
+    """2x2 SAME max pooling with stride 2; sizes become ceil(size / 2)."""
     window = (1, 2, 2, 1) if layout == "NHWC" else (1, 1, 2, 2)
     return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "SAME")
 
@@ -53,10 +52,9 @@ def max_pool(x: Images, *, layout: Layout) -> Images:
 def conv_transpose(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
 ) -> Images:
-    """Transposed convolution with SAME padding, bias and activation: height and width become size * stride."""
-    y = lax.conv_transpose(
-        x, kernel, (stride, stride), "SAME", dimension_numbers=(layout, "HWIO", layout)
-    )
+    """SAME transposed convolution, bias and activation; sizes become size * stride."""
+    dimensions = (layout, "HWIO", layout)
+    y = lax.conv_transpose(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
 
 
@@ -64,28 +62,28 @@ def upsample_head(
     x: Images,
     up_kernel: Kernel,
     up_bias: Bias,
-    out_kernel: Kernel,
-    out_bias: Bias,
+    out_kernel: Float[Array, "_ _ features outputs"],
+    out_bias: Float[Array, "outputs"],
     *,
     activation: str,
     size: tuple[int, int],
     layout: Layout,
 ) -> Images:
-    """The decoder's end: transposed convolution with stride 2, one with stride 1 and no activation, centered crop to `size`."""
+    """The decoder's end: `conv_transpose` of stride 2, one of stride 1 without activation, crop."""
     y = conv_transpose(x, up_kernel, up_bias, stride=2, activation=activation, layout=layout)
     y = conv_transpose(y, out_kernel, out_bias, stride=1, activation="identity", layout=layout)
     return center_crop(y, size, layout)
 
 
-def per_channel(bias: Bias, layout: Layout) -> Float[Array, "..."]:
-    """The bias in a shape that broadcasts against images without rank promotion."""
-    return bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]
-
-
 def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
-    """The central `size` = (height, width) of images; an odd surplus loses its larger half at the end."""
+    """The central `size` = (height, width); an odd surplus loses its larger half at the end."""
     first = layout.index("H")
-    for axis, length in zip((first, first + 1), size):
+    for axis, length in zip((first, first + 1), size, strict=True):
         start = (x.shape[axis] - length) // 2
         x = lax.slice_in_dim(x, start, start + length, axis=axis)
     return x
+
+
+def per_channel(bias: Bias, layout: Layout) -> Float[Array, "_ _ _ _"]:
+    """The bias in a shape that broadcasts against images without rank promotion."""
+    return bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]

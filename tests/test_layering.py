@@ -1,0 +1,95 @@
+"""Imports go one way, and every edge library is imported in one place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "flaxae"
+
+# A module imports only from modules before it.
+ORDER = [
+    "errors",
+    "config",
+    "datasets",
+    "data",
+    "batching",
+    "kernels",
+    "layers",
+    "model",
+    "placement",
+    "loss",
+    "metrics",
+    "step",
+    "evaluate",
+    "workdir",
+    "checkpoint",
+    "figures",
+    "events",
+    "terminal",
+    "interrupt",
+    "train",
+    "trained",
+    "cli",
+]
+
+# library -> the modules that may import it
+EDGES = {
+    "tensorflow_datasets": {"datasets"},
+    "mlxtend": {"datasets"},
+    "orbax": {"checkpoint"},
+    "simple_parsing": {"cli"},
+    "tensorboardX": {"events"},
+    "rich": {"terminal"},
+    "flax.linen": {"layers", "model"},
+}
+
+# What only touches arrays.
+PURE = {"kernels", "layers", "model", "loss", "metrics", "batching", "step"}
+IMPURE = {"os", "pathlib", "time", "sys", "json", "shutil", "tempfile", "random", "logging"}
+
+
+def module_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Every module that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports from the package's root"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    module = module_of(path)
+    assert module in ORDER, f"{module} has no place in the order: give it one"
+    before = ORDER[: ORDER.index(module) + 1]
+    own = {name.split(".")[1] for name in imports(path) if name.startswith("flaxae.")}
+    assert own - {"__version__"} <= set(before)
+
+
+@pytest.mark.parametrize("library", EDGES)
+def test_edge_libraries_have_one_place(library):
+    def uses(path):
+        return any(name == library or name.startswith(f"{library}.") for name in imports(path))
+
+    assert {module_of(path) for path in FILES if uses(path)} == EDGES[library]
+
+
+def test_pure_modules_touch_no_file_and_no_clock():
+    for path in FILES:
+        if module_of(path) in PURE:
+            assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
+            calls = [
+                n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
+            ]
+            names = {call.id for call in calls if isinstance(call, ast.Name)}
+            assert not names & {"print", "open", "input"}, path
