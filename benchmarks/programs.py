@@ -23,7 +23,7 @@ from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
 from flaxae.data import Batch
 from flaxae.loss import reconstruction_loss
 from flaxae.model import Autoencoder
-from flaxae.step import create_train_state, make_rngs, to_float, train_step
+from flaxae.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
 
 LAYOUTS = ("NHWC", "NCHW")
 
@@ -154,7 +154,8 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
 
 def _compile_train(state: TrainState, batch: Batch) -> Compiled:
     rng = make_rngs(0).train
-    step = jax.jit(functools.partial(train_step, noise_factor=0.0), donate_argnums=0)
+    sums = functools.partial(gradient_sums, noise_factor=0.0)  # of the whole batch, on one device
+    step = jax.jit(functools.partial(train_step, sums=sums), donate_argnums=0)
     # The pass owns a copy: each step consumes the state that the last one left.
     latest = [jax.tree.map(jnp.copy, state)]
 
