@@ -29,9 +29,9 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Seconds a call of each variant, `repeats` samples each, in the order A B A B ...
 
-    A sample is `calls` calls one after the other and one wait for the last of them. All variants
-    of a round see the same inputs; the next round goes on with the next ones, so that no variant
-    is timed on a batch that lies in the cache since its last sample.
+    A sample is `calls` calls one after the other and one wait for the last of them. Each sample
+    goes on with the next inputs, and the variants of a round have different ones: nobody is timed
+    on what itself or its neighbor has just pulled into the cache.
 
     Raises:
         ValueError: there is nothing to time, or nothing to time it on.
@@ -42,8 +42,9 @@ def interleave(
         raise ValueError(f"got repeats {repeats}, warmup {warmup}, calls {calls}; give 1, 0, 1 up")
     samples: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(-warmup, repeats):
-        batches = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
-        for name, variant in variants.items():
+        for place, (name, variant) in enumerate(variants.items()):
+            first = turn * calls + place * len(inputs) // len(variants)
+            batches = [inputs[(first + call) % len(inputs)] for call in range(calls)]
             seconds = _sample(variant, batches, block, clock)
             if turn >= 0:
                 samples[name].append(seconds)

@@ -250,6 +250,12 @@ def test_the_sentence_follows_from_the_intervals(
     assert sentence.endswith(advice)
 
 
+def test_equal_programs_are_no_evidence():
+    row = _row(0.7, 0.6, 0.8)._replace(same_program=True)
+    sentence = layout_report.answer([row], _DEVICE, smoke=False)
+    assert sentence.endswith("so this run shows no difference to choose by: keep NHWC.")
+
+
 def test_what_a_device_does_not_tell_is_not_reported(capsys):
     layout_report.show([_row(1, 1, 1)], {"float32": Ceilings(1e9, 1e9, 512)}, None)
     output = capsys.readouterr().out

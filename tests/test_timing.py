@@ -65,11 +65,12 @@ def test_warm_up_runs_and_is_not_counted():
     assert len(machine.calls()) == 7
 
 
-def test_a_round_shares_its_input_and_the_next_one_has_another():
+def test_inputs_rotate_and_neighbors_have_different_ones():
     machine = Machine(A=1, B=1)
-    machine.interleave(["x", "y", "z"], repeats=4, warmup=0)
+    machine.interleave(["w", "x", "y", "z"], repeats=5, warmup=0)
     batches = [batch for _, batch in machine.calls()]
-    assert batches == ["x", "x", "y", "y", "z", "z", "x", "x"]
+    assert "".join(batches[0::2]) == "wxyzw"  # A
+    assert "".join(batches[1::2]) == "yzwxy"  # B
 
 
 def test_a_sample_of_several_calls_is_their_mean_and_rotates_within():
