@@ -106,6 +106,8 @@ class ComputeConfig:
     """Type of the activations; parameters and sums stay float32."""
     kernels: Literal["auto", "plain", "fast"] = field(default="auto", metadata=_CHANGEABLE)
     """Form of the convolutions: plain XLA, fast on CPUs, or what suits the device (auto)."""
+    compilation_cache: str | None = field(default=None, metadata=_CHANGEABLE)
+    """Folder that keeps compiled programs, or off (none: flaxae in the user's cache folder)."""
 
 
 @dataclass(frozen=True)
@@ -190,12 +192,15 @@ def to_json(config: Any) -> str:
 def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """The inverse of `dataclasses.asdict`, for `cls` made of scalars, tuples and dataclasses.
 
+    What does not change a run's result may be missing, as from a run of an older flaxae.
+
     Raises:
         InputError: a field is missing, unknown, or out of range.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if set(values) != set(fields):
-        missing, unknown = sorted(set(fields) - set(values)), sorted(set(values) - set(fields))
+    needed = {name for name, f in fields.items() if not f.metadata.get("changeable", False)}
+    if not needed <= set(values) <= set(fields):
+        missing, unknown = sorted(needed - set(values)), sorted(set(values) - set(fields))
         raise InputError(
             f"{cls.__name__} lacks the fields {missing} and does not know {unknown}: "
             "the file was written by another version of flaxae, or edited"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,21 @@ def use_every_core() -> None:
     if jax.config.jax_num_cpu_devices < 1:  # else somebody has decided already
         with contextlib.suppress(RuntimeError):  # JAX has been used
             jax.config.update("jax_num_cpu_devices", cores)
+
+
+def keep_compiled_programs(folder: str | None) -> None:
+    """Lets later starts load what this one compiles: from `folder`, unless that is "off".
+
+    Where the environment variable JAX_COMPILATION_CACHE_DIR names a folder, that one is used.
+    """
+    if folder == "off" or jax.config.jax_compilation_cache_dir:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    chosen = Path(folder).expanduser().absolute() if folder else home / "flaxae" / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(chosen))
+    # Everything: this model's many small programs take longer to compile than to read.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def place(config: TrainConfig) -> Placement:

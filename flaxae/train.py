@@ -22,7 +22,7 @@ from flaxae.figures import reconstruction_grid, save_animation, save_png
 from flaxae.interrupt import stop_signal
 from flaxae.metrics import Quality
 from flaxae.model import Autoencoder
-from flaxae.placement import Placement, place, use_every_core
+from flaxae.placement import Placement, keep_compiled_programs, place, use_every_core
 from flaxae.step import (
     Rng,
     Rngs,
@@ -90,6 +90,7 @@ def train(config: TrainConfig) -> int:
         RunError: the loss is no number, or something cannot be written.
     """
     use_every_core()
+    keep_compiled_programs(config.compute.compilation_cache)
     splits = data.load(config.data)
     images = splits["train"].images
     model = Autoencoder(config.model, config.compute, images.shape[1:])

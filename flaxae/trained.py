@@ -16,7 +16,7 @@ from flaxae.errors import InputError
 from flaxae.evaluate import evaluate, pick_batch, reconstruction_rows
 from flaxae.figures import reconstruction_grid, save_png
 from flaxae.model import Autoencoder
-from flaxae.placement import place, use_every_core
+from flaxae.placement import keep_compiled_programs, place, use_every_core
 from flaxae.step import Rngs, create_train_state, eval_step, make_rngs
 from flaxae.workdir import CHECKPOINTS, RECONSTRUCTIONS, read_config
 
@@ -38,9 +38,10 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     Raises:
         InputError: one of them is missing or does not fit.
     """
-    use_every_core()
     folder = Path(workdir).expanduser().absolute()
     config = read_config(folder)
+    use_every_core()
+    keep_compiled_programs(config.compute.compilation_cache)
     splits = data.load(config.data)
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
     rngs = make_rngs(config.seed)

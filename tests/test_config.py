@@ -23,7 +23,7 @@ OTHER = TrainConfig(
     model=ModelConfig("fully_connected", (4,), (5, 6), "stride", 7, "gelu", 0.5),
     data=DataConfig("kmnist", "data", "manual"),
     optimizer=OptimizerConfig(8, 0.5, 0.5, 10, 0.25, 0.125),
-    compute=ComputeConfig("NCHW", "bfloat16", "plain"),
+    compute=ComputeConfig("NCHW", "bfloat16", "plain", "cache"),
     workdir="elsewhere",
     epochs=3,
     seed=4,
@@ -88,6 +88,15 @@ def test_a_value_out_of_range_is_named(make, message):
 def test_an_edited_file_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         from_dict(TrainConfig, dataclasses.asdict(TrainConfig()) | change)
+
+
+def test_a_run_of_an_older_version_may_lack_what_changes_no_result():
+    values = dataclasses.asdict(TrainConfig())
+    del values["compute"]["compilation_cache"]
+    assert from_dict(TrainConfig, values) == TrainConfig()
+    del values["compute"]["dtype"]
+    with pytest.raises(InputError, match=r"lacks the fields \['dtype'\]"):
+        from_dict(TrainConfig, values)
 
 
 def test_an_edited_choice_is_refused():

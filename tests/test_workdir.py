@@ -83,7 +83,7 @@ def test_two_writers_are_refused(config):
         (None, "holds no run: there is no config.json; train one with"),
         ("{", "config.json cannot be read"),
         ("[]", "config.json cannot be read"),
-        ("{}", "lacks the fields"),
+        ('{"epochs": 5}', "lacks the fields"),
     ],
 )
 def test_an_unreadable_config_is_named(tmp_path, text, message):
