@@ -106,8 +106,17 @@ class ComputeConfig:
     """Type of the activations; parameters and sums stay float32."""
     kernels: Literal["auto", "plain", "fast"] = field(default="auto", metadata=_CHANGEABLE)
     """Form of the convolutions: plain XLA, fast on CPUs, or what suits the device (auto)."""
+    data_on_device: bool = field(default=False, metadata=_CHANGEABLE)
+    """Keep all training images on the device and gather batches there."""
+    steps_per_call: int | None = field(default=None, metadata=_CHANGEABLE)
+    """Training steps in one compiled call (none: 1 on a CPU, 50 elsewhere)."""
     compilation_cache: str | None = field(default=None, metadata=_CHANGEABLE)
     """Folder that keeps compiled programs, or off (none: flaxae in the user's cache folder)."""
+
+    def __post_init__(self) -> None:
+        if self.steps_per_call is not None:
+            at_least_one = self.steps_per_call >= 1
+            _require(at_least_one, "--steps-per-call", self.steps_per_call, "a whole number from 1")
 
 
 @dataclass(frozen=True)

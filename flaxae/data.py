@@ -41,6 +41,13 @@ class Batch(NamedTuple):
     mask: Bool[AnyArray, "batch"]
 
 
+class Rows(NamedTuple):
+    """A batch whose images are on the device already, as rows of all of them."""
+
+    rows: Int32[AnyArray, "batch"]
+    mask: Bool[AnyArray, "batch"]
+
+
 def load(config: DataConfig) -> dict[str, ImageSet]:
     """The splits train, validation and test, memory-mapped.
 
@@ -87,15 +94,22 @@ def training_batches(
     epoch: int,
     first_step: int = 0,
 ) -> Iterator[Batch]:
+    """`training_rows` with their images."""
+    for rows, mask in training_rows(len(images), batch_size, seed, epoch, first_step):
+        yield Batch(images[rows], rows, mask)
+
+
+def training_rows(
+    examples: int, batch_size: int, seed: int, epoch: int, first_step: int = 0
+) -> Iterator[Rows]:
     """Full batches of one epoch, from its step `first_step` on.
 
     The examples that do not fill a batch are left out; every epoch leaves out others.
     """
-    order = epoch_order(seed, epoch, len(images))
+    order = epoch_order(seed, epoch, examples).astype(np.int32)
     mask = np.ones(batch_size, bool)
-    for step in range(first_step, len(images) // batch_size):
-        rows = order[step * batch_size : (step + 1) * batch_size]
-        yield Batch(images[rows], rows.astype(np.int32), mask)
+    for step in range(first_step, examples // batch_size):
+        yield Rows(order[step * batch_size : (step + 1) * batch_size], mask)
 
 
 def evaluation_batches(

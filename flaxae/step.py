@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
+from jax import lax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from flaxae.batching import Keys
 from flaxae.config import OptimizerConfig
-from flaxae.data import AnyArray, Batch
+from flaxae.data import AnyArray, Batch, Rows
 from flaxae.loss import reconstruction_loss
 from flaxae.metrics import Sums, reconstruction_sums
 from flaxae.model import Autoencoder
@@ -105,6 +106,29 @@ def train_step(
     loss, grads, examples = sums(state, batch, keys)
     grads = jax.tree.map(lambda g: g / examples, grads)
     return state.apply_gradients(grads=grads), StepMetrics(loss / examples, optax.tree.norm(grads))
+
+
+def many_steps(
+    step: Callable[..., tuple[TrainState, StepMetrics]],
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """Several steps as one call: `(state, batches, rng, images) -> (state, metrics)`.
+
+    `batches` is a `Batch`, or a `Rows` into `images`, with the steps along a first axis; so are
+    the metrics.
+    """
+
+    def steps(
+        state: TrainState, batches: Batch | Rows, rng: Rng, images: Array | None
+    ) -> tuple[TrainState, StepMetrics]:
+        def one(state: TrainState, part: Batch | Rows) -> tuple[TrainState, StepMetrics]:
+            if isinstance(part, Rows):
+                assert images is not None, "rows are of images on the device"
+                part = Batch(images[part.rows], part.rows, part.mask)
+            return step(state, part, rng)
+
+        return lax.scan(one, state, batches)
+
+    return steps
 
 
 def eval_step(state: TrainState, batch: Batch, keys: Keys, *, noise_factor: float) -> Sums:

@@ -12,7 +12,7 @@ from rich.table import Table
 from flaxae.data import ImageSet
 from flaxae.metrics import Quality
 
-OnStep = Callable[[float, float], None]  # loss of the step, images a second so far
+OnCall = Callable[[int, float, float], None]  # steps of the call, mean loss, images a second
 
 
 def show_start(
@@ -39,11 +39,11 @@ def show_resume(epoch: int, epochs: int, step: int) -> None:
 
 
 @contextlib.contextmanager
-def progress(epoch: int, epochs: int, first_step: int, steps: int) -> Iterator[OnStep]:
+def progress(epoch: int, epochs: int, first_step: int, steps: int) -> Iterator[OnCall]:
     """A bar over the whole run while an epoch trains; nothing where the output is piped."""
     console = _console()
     if not console.is_terminal:
-        yield lambda loss, images_per_second: None
+        yield lambda steps, loss, images_per_second: None
         return
     columns = (
         TextColumn(f"epoch {epoch}/{epochs}"),
@@ -56,10 +56,10 @@ def progress(epoch: int, epochs: int, first_step: int, steps: int) -> Iterator[O
         task = bar.add_task("", total=epochs * steps, loss="-", speed=0.0)
         bar.update(task, completed=(epoch - 1) * steps + first_step)
 
-        def on_step(loss: float, images_per_second: float) -> None:
-            bar.update(task, advance=1, loss=f"{loss:.4f}", speed=images_per_second)
+        def on_call(steps: int, loss: float, images_per_second: float) -> None:
+            bar.update(task, advance=steps, loss=f"{loss:.4f}", speed=images_per_second)
 
-        yield on_step
+        yield on_call
 
 
 def show_epoch(record: Mapping[str, int | float], epochs: int) -> None:

@@ -23,7 +23,7 @@ OTHER = TrainConfig(
     model=ModelConfig("fully_connected", (4,), (5, 6), "stride", 7, "gelu", 0.5),
     data=DataConfig("kmnist", "data", "manual"),
     optimizer=OptimizerConfig(8, 0.5, 0.5, 10, 0.25, 0.125),
-    compute=ComputeConfig("NCHW", "bfloat16", "plain", "cache"),
+    compute=ComputeConfig("NCHW", "bfloat16", "plain", True, 3, "cache"),
     workdir="elsewhere",
     epochs=3,
     seed=4,
@@ -61,6 +61,7 @@ def test_other_differs_in_every_field():
         (lambda: OptimizerConfig(decay_steps=0), "--decay-steps got 0"),
         (lambda: OptimizerConfig(weight_decay=-1.0), "--weight-decay got -1.0; expected 0 or more"),
         (lambda: OptimizerConfig(noise_factor=float("inf")), "--noise-factor got inf"),
+        (lambda: ComputeConfig(steps_per_call=0), "--steps-per-call got 0"),
         (lambda: TrainConfig(epochs=0), "--epochs got 0"),
         (lambda: TrainConfig(seed=2**32), "--seed got 4294967296"),
         (

@@ -22,6 +22,7 @@ ORDER = [
     "metrics",
     "step",
     "evaluate",
+    "epoch",
     "workdir",
     "checkpoint",
     "figures",

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import flaxae.train
+import flaxae.epoch
 from flaxae.checkpoint import open_checkpoints
-from flaxae.config import EvaluateConfig, ModelConfig, OptimizerConfig, ReconstructConfig
+from flaxae.config import (
+    ComputeConfig,
+    EvaluateConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ReconstructConfig,
+)
 from flaxae.errors import InputError, RunError
 from flaxae.train import train
 from flaxae.trained import evaluate_command, open_trained, reconstruct_command
@@ -105,7 +111,7 @@ def leaves(state):
 def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch, number, capsys):
     train(config)
     stopped = replace(config, workdir=str(tmp_path / "stopped"))
-    original, calls = flaxae.train.add_step, []
+    original, calls = flaxae.epoch.add_steps, []
 
     def kill_in_the_second_epoch(*args):
         calls.append(args)
@@ -113,11 +119,11 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch
             os.kill(os.getpid(), number)
         return original(*args)
 
-    monkeypatch.setattr(flaxae.train, "add_step", kill_in_the_second_epoch)
+    monkeypatch.setattr(flaxae.epoch, "add_steps", kill_in_the_second_epoch)
     assert train(stopped) == 128 + number
     assert [record["epoch"] for record in records_of(stopped)] == [1]
     assert "stopped after step 7, which is saved" in capsys.readouterr().out
-    monkeypatch.setattr(flaxae.train, "add_step", original)
+    monkeypatch.setattr(flaxae.epoch, "add_steps", original)
     assert train(stopped) == 0
     assert "going on in epoch 2 after step 7" in capsys.readouterr().out
     assert timeless(records_of(stopped)) == timeless(records_of(config))
@@ -135,7 +141,7 @@ def test_a_finished_run_is_left_as_it_is(config, capsys):
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(config, monkeypatch):
     train(replace(config, epochs=1))
-    monkeypatch.setattr(flaxae.train, "train_step", poisoned(flaxae.train.train_step, at=6))
+    monkeypatch.setattr(flaxae.epoch, "train_step", poisoned(flaxae.epoch.train_step, at=6))
     with pytest.raises(RunError, match=r"loss became nan in step 3 of epoch 2; .*--learning-rate"):
         train(config)
     with open_checkpoints(config.workdir_path() / "checkpoints", config) as checkpoints:
@@ -191,6 +197,21 @@ def test_a_run_without_a_checkpoint_is_named(config):
     shutil.rmtree(config.workdir_path() / "checkpoints")
     with pytest.raises(InputError, match="holds no checkpoint yet"):
         open_trained(str(config.workdir_path()), "best")
+
+
+@pytest.mark.parametrize("data_on_device", [False, True])
+@pytest.mark.parametrize("steps_per_call", [1, 3, 50])
+def test_many_steps_in_a_call_give_the_same_losses_to_the_bit(
+    config, tmp_path, data_on_device, steps_per_call
+):
+    noisy = OptimizerConfig(batch_size=12, noise_factor=0.2)
+    one_by_one = replace(config, optimizer=noisy, epochs=2)
+    train(one_by_one)
+    compute = ComputeConfig(data_on_device=data_on_device, steps_per_call=steps_per_call)
+    other = replace(one_by_one, compute=compute, workdir=str(tmp_path / "other"))
+    train(other)
+    assert timeless(records_of(other)) == timeless(records_of(one_by_one))
+    assert_same_weights(other, one_by_one)
 
 
 def test_fully_connected_trains_too(config):
