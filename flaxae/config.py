@@ -133,6 +133,8 @@ class TrainConfig:
     """Passes over the training split, those of an earlier start included."""
     seed: int = 0
     """Decides initial weights, order of examples, noise and dropout; 0 to 2**32 - 1."""
+    profile: bool = field(default=False, metadata=_CHANGEABLE)
+    """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")

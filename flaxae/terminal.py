@@ -11,6 +11,7 @@ from rich.table import Table
 
 from flaxae.data import ImageSet
 from flaxae.metrics import Quality
+from flaxae.profile import Operation
 
 OnCall = Callable[[int, float, float], None]  # steps of the call, mean loss, images a second
 
@@ -89,6 +90,19 @@ def show_summary(workdir: Path, records: Sequence[Mapping[str, int | float]]) ->
         f"look:      {workdir / 'reconstructions' / 'animation.webp'}\n"
         f"evaluate:  python run.py evaluate --workdir {workdir}\n"
         f"curves:    tensorboard --logdir {workdir}"
+    )
+
+
+def show_operations(folder: Path, operations: Sequence[Operation]) -> None:
+    """The costliest operations of a profile, and how to see all of it."""
+    rows = [
+        (op.name, f"{op.milliseconds:.1f}", f"{100 * op.share:.1f}", f"{op.times:,}")
+        for op in operations
+    ]
+    show_table("", ("operation", "ms", "% of all", "times"), rows)
+    print(
+        f"the whole profile: pip install xprof && xprof --logdir {folder}\n"
+        f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev"
     )
 
 

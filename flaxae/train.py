@@ -1,5 +1,6 @@
 """The conductor of a training run: restores or begins, runs epochs, keeps what they yield."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from flaxae.interrupt import stop_signal
 from flaxae.metrics import Quality
 from flaxae.model import Autoencoder
 from flaxae.placement import keep_compiled_programs, place, use_every_core
+from flaxae.profile import costliest_operations, recording
 from flaxae.step import (
     Rngs,
     activations,
@@ -32,6 +34,7 @@ from flaxae.step import (
 )
 from flaxae.workdir import (
     CHECKPOINTS,
+    PROFILE,
     RECONSTRUCTIONS,
     Record,
     append_metrics,
@@ -97,6 +100,8 @@ def train(config: TrainConfig) -> int:
         return 128 + (stop() or 0)
     save_animation(workdir / RECONSTRUCTIONS)
     terminal.show_summary(workdir, read_metrics(workdir))
+    if config.profile:
+        terminal.show_operations(workdir / PROFILE, costliest_operations(workdir / PROFILE))
     return 0
 
 
@@ -107,7 +112,9 @@ def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainSt
     for epoch in range(progress.epoch + 1, run.config.epochs + 1):
         start, first_step = time.perf_counter(), sums.steps
         shown = terminal.progress(epoch, run.config.epochs, first_step, trainer.steps_per_epoch)
-        with shown as on_call:
+        with shown as on_call, contextlib.ExitStack() as stack:
+            if run.config.profile and epoch == progress.epoch + 1:
+                on_call = stack.enter_context(recording(run.workdir / PROFILE, on_call))
             state, sums = trainer.run_epoch(state, epoch, sums, on_call, run.stop)
         if sums.steps < trainer.steps_per_epoch:
             run.checkpoints.save(state, Progress(epoch - 1, sums._asdict()), None)

@@ -14,6 +14,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 RECONSTRUCTIONS = "reconstructions"
+PROFILE = "profile"
 _LOCK = ".lock"
 
 Record = dict[str, int | float]  # an epoch's numbers by name

@@ -27,6 +27,7 @@ OTHER = TrainConfig(
     workdir="elsewhere",
     epochs=3,
     seed=4,
+    profile=True,
 )
 
 

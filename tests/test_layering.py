@@ -23,6 +23,7 @@ ORDER = [
     "step",
     "evaluate",
     "epoch",
+    "profile",
     "workdir",
     "checkpoint",
     "figures",

@@ -1,0 +1,78 @@
+"""A profile of a few training steps: for XProf or Perfetto, and its costliest operations."""
+
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from jax.profiler import ProfileData
+
+from flaxae.epoch import OnCall
+from flaxae.errors import RunError
+
+_WARM_UP, _RECORDED = 3, 5  # calls
+# They last as long as what they contain, which is counted by itself.
+_CONTAINERS = ("while", "call", "conditional")
+
+
+class Operation(NamedTuple):
+    """A compiled operation, summed over devices and calls."""
+
+    name: str
+    milliseconds: float
+    share: float  # of all operations, 0..1
+    times: int
+
+
+@contextlib.contextmanager
+def recording(folder: Path, on_call: OnCall) -> Iterator[OnCall]:
+    """`on_call`, which records some calls after the first ones; ends the record when left."""
+    calls = itertools.count(1)
+    under_way = False
+
+    def recorded(steps: int, loss: float, images_per_second: float) -> None:
+        nonlocal under_way
+        call = next(calls)
+        if call == _WARM_UP:
+            jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
+            under_way = True
+        if call == _WARM_UP + _RECORDED:
+            jax.profiler.stop_trace()
+            under_way = False
+        on_call(steps, loss, images_per_second)
+
+    try:
+        yield recorded
+    finally:
+        if under_way:
+            jax.profiler.stop_trace()
+
+
+def costliest_operations(folder: Path, count: int = 10) -> list[Operation]:
+    """The operations that took the longest in the newest record in `folder`.
+
+    Raises:
+        RunError: there is none.
+    """
+    files = sorted(folder.glob("plugins/profile/*/*.xplane.pb"))
+    if not files:
+        raise RunError(
+            f"no call was recorded in {folder}: an epoch has fewer than {_WARM_UP} calls"
+        )
+    times: Counter[str] = Counter()
+    durations: Counter[str] = Counter()
+    for plane in ProfileData.from_file(str(files[-1])).planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = dict(event.stats).get("hlo_op")
+                if name is not None and not str(name).startswith(_CONTAINERS):
+                    times[str(name)] += 1
+                    durations[str(name)] += int(event.duration_ns)
+    total = max(sum(durations.values()), 1)
+    return [
+        Operation(name, duration / 1e6, duration / total, times[name])
+        for name, duration in durations.most_common(count)
+    ]
