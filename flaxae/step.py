@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from flaxae.config import OptimizerConfig
 from flaxae.data import Batch
 from flaxae.loss import reconstruction_loss
-from flaxae.metrics import Sums, reconstruction_sums
+from flaxae.metrics import Sums, example_errors, reconstruction_sums
 from flaxae.model import Autoencoder
 
 Images = Float[Array, "batch height width channels"]
@@ -27,6 +27,13 @@ class StepMetrics(NamedTuple):
 
     loss: Float[Array, ""]  # mean over the batch, nats a pixel
     grad_norm: Float[Array, ""]  # of all gradients together, before AdamW
+
+
+class Embedded(NamedTuple):
+    """What the model makes of a batch of clean images."""
+
+    vectors: Float[Array, "batch dimensions"]
+    errors: Float[Array, "batch"]  # mean squared error of the reconstruction, pixels in 0..1
 
 
 class Rngs(NamedTuple):
@@ -95,6 +102,15 @@ def reconstruct_step(state: TrainState, batch: Batch, rng: Rng, *, noise_factor:
     """Logits of the reconstructions."""
     inputs = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
     return state.apply_fn({"params": state.params}, inputs)
+
+
+def embed_step(state: TrainState, batch: Batch) -> Embedded:
+    """A batch's embedding and reconstruction errors, without noise: one vector for each image."""
+    images = to_float(batch.images)
+    variables = {"params": state.params}
+    vectors = state.apply_fn(variables, images, method="encode")
+    logits = state.apply_fn(variables, vectors, method="decode")
+    return Embedded(vectors, example_errors(logits, images))
 
 
 def activations(state: TrainState, images: UInt8[Array, "batch height width channels"]) -> Any:

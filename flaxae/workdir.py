@@ -14,6 +14,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 RECONSTRUCTIONS = "reconstructions"
+EVALUATION = "evaluation"
 _LOCK = ".lock"
 
 
