@@ -34,7 +34,7 @@ def save_confusion(
         axes.set_yticks(range(count), class_names, parse_math=False)
         for row, column in np.argwhere(confusion > 0):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, confusion[row, column], ha="center", va="center", color=color)
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color)
     _save(figure, path)
 
 

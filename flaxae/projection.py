@@ -69,10 +69,13 @@ def _from_gram(
     """The same from the smaller matrix of the products between examples."""
     centered = vectors - mean
     gram = centered @ centered.T / len(vectors)
-    values, columns = _strongest(gram, min(count, len(vectors) - 1))  # centering costs one
+    values, columns = _strongest(gram, count)
     components = columns.T @ centered
     lengths = np.linalg.norm(components, axis=1, keepdims=True)
-    return components / np.maximum(lengths, np.finfo(float).tiny), values, float(np.trace(gram))
+    # Where the examples do not differ any more, rounding alone would give a direction.
+    real = lengths > 1e-6 * lengths.max()
+    components = np.where(real, components / np.where(real, lengths, 1), 0)
+    return components, values, float(np.trace(gram))
 
 
 def _strongest(

@@ -90,9 +90,11 @@ def evaluate_embedding(run: Trained, split_name: str, split: ImageSet) -> dict[s
     names = display_names(split.class_names)
     quality = embedding_quality(examples(train, train.labels), tested, len(names))
     folder = run.workdir / EVALUATION / split_name
-    pca = fit_pca(tested.vectors, 2)
-    plane = project(pca, tested.vectors)
-    save_embedding(folder / "embedding.png", plane, pca.variance_ratio, split.labels, names)
+    # One dimension is drawn as a line.
+    vectors = np.pad(tested.vectors, ((0, 0), (0, max(0, 2 - tested.vectors.shape[1]))))
+    pca = fit_pca(vectors, 2)
+    plane, shares = project(pca, vectors), pca.variance_ratio.tolist()
+    save_embedding(folder / "embedding.png", plane, shares, split.labels, names)
     if quality.confusion is not None:
         save_confusion(folder / "confusion.png", np.array(quality.confusion), names)
     terminal.show_embedding_quality(quality, names, unseen, folder)
