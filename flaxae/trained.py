@@ -48,7 +48,11 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     splits = data.load(config.data)
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
     rngs = make_rngs(config.seed)
-    state = create_train_state(model, config.optimizer, rngs.init)
+    init = functools.partial(create_train_state, model, config.optimizer)
+    # Only its shapes, because compiling the initial weights takes seconds and they are not used.
+    state = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, rngs.init)
+    )
     with open_checkpoints(folder / CHECKPOINTS, config) as checkpoints:
         restored = checkpoints.restore(state, parse_checkpoint(checkpoint))
     if restored is None:

@@ -29,7 +29,6 @@ def replace_folder(target: Path, names: Collection[str]) -> Iterator[Path]:
     refuse_foreign(target, names)
     missing = [parent for parent in target.parents if not parent.exists()]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _exit_on_sigterm(), _locked(_hidden(target, "partial")) as scratch:
             _recover(target)
             yield scratch
@@ -62,6 +61,7 @@ def refuse_foreign(target: Path, names: Collection[str]) -> None:
 def _locked(scratch: Path) -> Iterator[Path]:
     """An empty folder that belongs to this process until it is renamed; removed on failure."""
     try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
         handle = os.open(scratch, os.O_RDONLY)
     except OSError as error:
