@@ -166,8 +166,15 @@ def test_the_printed_sed_makes_the_config_one_for_a_server(tmp_path, monkeypatch
     assert info["sprite"]["imagePath"] == "https://HOST/FOLDER/sprite.png"
 
 
-@pytest.mark.parametrize("writer", ["write_vectors", "write_metadata", "write_parquet"])
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("writer", "failure"),
+    [
+        ("write_vectors", OSError("disk full")),
+        ("write_metadata", KeyboardInterrupt()),
+        ("write_parquet", OSError("disk full")),
+        ("forget_config", OSError("read-only")),
+    ],
+)
 def test_a_failure_in_the_middle_changes_nothing(tmp_path, monkeypatch, writer, failure):
     make_run(tmp_path / "run", monkeypatch)
     run_embed(tmp_path / "run", "--limit", 5)
