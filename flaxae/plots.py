@@ -34,7 +34,8 @@ def save_confusion(
         axes.set_yticks(range(count), class_names, parse_math=False)
         for row, column in np.argwhere(confusion > 0):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=color)
+            count_text = str(confusion[row, column])
+            axes.text(column, row, count_text, ha="center", va="center", color=color)
     _save(figure, path)
 
 
@@ -57,12 +58,13 @@ def save_embedding(
         colors = _colors(len(class_names))
         # In the order of the examples, so that no class covers the others.
         axes.scatter(*plane.T, s=size, c=colors[labels], linewidths=0, alpha=0.7)
-        for name, color in zip(class_names, colors, strict=True):
-            axes.scatter([], [], color=color, label=name)
+        for label, color in enumerate(colors):
+            axes.scatter([], [], color=color, label=str(label))
         columns = -(-len(class_names) // _MOST_NUMBERED)
         legend = figure.legend(loc="outside right upper", ncols=columns)
-        for text in legend.get_texts():
+        for text, name in zip(legend.get_texts(), class_names, strict=True):
             text.set_parse_math(False)
+            text.set_text(name)  # only now, because a label that begins with "_" is left out
     _save(figure, path)
 
 

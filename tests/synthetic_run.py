@@ -1,4 +1,4 @@
-"""A run's folder made in a second: fresh parameters as its checkpoint, and images of solid colors."""
+"""A run's folder made in a second: random parameters as its checkpoint, images of solid colors."""
 
 import dataclasses
 import functools

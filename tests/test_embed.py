@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from synthetic_run import COLORS, HEIGHT, WIDTH, make_run, solid_images
+from synthetic_run import COLORS, make_run, solid_images
 from viewer_rules import (
     default_label,
     read_json,

@@ -191,7 +191,7 @@ def test_pca_of_equal_vectors_is_no_error():
 
 @pytest.mark.parametrize("classes", [1, 3, 12, 30])
 def test_plots_of_any_number_of_classes(tmp_path, classes):
-    names = ["a $broken formula", *(f"class_{i}" for i in range(1, classes))]
+    names = ["_a $\\broken$ formula", *(f"class_{i}" for i in range(1, classes))]
     labels = np.arange(60) % classes
     plane = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     with warnings.catch_warnings():

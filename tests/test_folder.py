@@ -54,7 +54,7 @@ def test_until_the_block_ends_nothing_is_seen(target):
 
 @pytest.mark.parametrize("end", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failing_block_changes_nothing(target, end):
-    with pytest.raises(end), replace_folder(target, NAMES) as scratch:
+    with pytest.raises(end), replace_folder(target, NAMES) as scratch:  # noqa: PT012
         (scratch / "a").write_text("new")
         raise end
     assert state(target.parent) == OLD
@@ -68,7 +68,7 @@ def test_folders_made_for_a_failing_block_are_gone(tmp_path):
 
 
 def test_sigterm_clears_up(target):
-    with pytest.raises(SystemExit) as ended, replace_folder(target, NAMES) as scratch:
+    with pytest.raises(SystemExit) as ended, replace_folder(target, NAMES) as scratch:  # noqa: PT012
         (scratch / "a").write_text("new")
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.code == 128 + signal.SIGTERM
@@ -171,5 +171,5 @@ def test_a_file_is_refused(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
-    with pytest.raises(InputError, match="cannot be written .*give another --output-dir"):
+    with pytest.raises(InputError, match=r"cannot be written .*give another --output-dir"):
         write(Path("/proc/flaxae/t"), "new")

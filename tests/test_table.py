@@ -122,7 +122,7 @@ def test_more_rows_than_a_batch_and_a_browser_chunk(tmp_path):
     write_tables(tmp_path, points)
     assert (tmp_path / "vectors.tsv").stat().st_size > 2_000_000
     np.testing.assert_array_equal(read_vectors(tmp_path / "vectors.tsv"), points.vectors)
-    header, rows = read_metadata(tmp_path / "metadata.tsv")
+    _, rows = read_metadata(tmp_path / "metadata.tsv")
     assert [int(row[0]) for row in rows] == list(range(9_000))
     table = pq.read_table(tmp_path / "embedding.parquet", columns=["id", "vector", "image"])
     assert table["id"].to_pylist() == list(range(9_000))
