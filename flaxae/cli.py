@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import simple_parsing
 
-from flaxae.config import EvaluateConfig, ReconstructConfig, TrainConfig
+from flaxae.config import EmbedConfig, EvaluateConfig, ReconstructConfig, TrainConfig
 from flaxae.errors import InputError, RunError
 
 
@@ -35,6 +35,10 @@ def _command(name: str) -> Callable[[Any], int]:
         from flaxae.train import train
 
         return train
+    if name == "embed":
+        from flaxae.embed import embed
+
+        return embed
     from flaxae import trained
 
     return {"evaluate": trained.evaluate_command, "reconstruct": trained.reconstruct_command}[name]
@@ -61,7 +65,12 @@ class _Parser(simple_parsing.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(description="Autoencoders for images with JAX and Flax.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    configs = {"train": TrainConfig, "evaluate": EvaluateConfig, "reconstruct": ReconstructConfig}
+    configs = {
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "reconstruct": ReconstructConfig,
+        "embed": EmbedConfig,
+    }
     for name, config in configs.items():
         command = commands.add_parser(name, help=config.__doc__, description=config.__doc__)
         command.add_arguments(config, dest="config")

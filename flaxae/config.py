@@ -183,6 +183,31 @@ class ReconstructConfig:
         parse_checkpoint(self.checkpoint)
 
 
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Write a split's embedding for TensorBoard, the projector page and Parquet readers."""
+
+    workdir: str
+    """Folder of a run of `train`."""
+    split: Split = "test"
+    """Which images."""
+    limit: int | None = None
+    """Only the first so many images of the split, from 2 on (none: all of them)."""
+    output_dir: str | None = None
+    """Folder to write; an earlier export there is replaced (none: <workdir>/embedding)."""
+    checkpoint: str = "best"
+    """best (by validation loss), latest, or the number of a step."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            _require(self.limit >= 2, "--limit", self.limit, "2 or more: viewers refuse one point")
+        parse_checkpoint(self.checkpoint)
+
+    def output_path(self) -> Path:
+        # Resolved, so that a link as --output-dir stays one and what it points to is replaced.
+        return Path(self.output_dir or f"{self.workdir}/embedding").expanduser().resolve()
+
+
 def parse_checkpoint(text: str) -> str | int:
     """The value of --checkpoint: "best", "latest", or a step as a number.
 

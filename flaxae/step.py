@@ -18,7 +18,7 @@ from flaxae.batching import Keys
 from flaxae.config import OptimizerConfig
 from flaxae.data import AnyArray, Batch, Rows
 from flaxae.loss import reconstruction_loss
-from flaxae.metrics import Sums, reconstruction_sums
+from flaxae.metrics import Sums, example_errors, reconstruction_sums
 from flaxae.model import Autoencoder
 
 Images = Float[Array, "batch height width channels"]
@@ -30,6 +30,13 @@ class StepMetrics(NamedTuple):
 
     loss: Float[Array, ""]  # mean over the batch, nats a pixel
     grad_norm: Float[Array, ""]  # of all gradients together, before AdamW
+
+
+class Embedded(NamedTuple):
+    """What the model makes of a batch of clean images."""
+
+    vectors: Float[Array, "batch dimensions"]
+    errors: Float[Array, "batch"]  # mean squared error of the reconstruction, pixels in 0..1
 
 
 class Rngs(NamedTuple):
@@ -143,6 +150,15 @@ def reconstruct_step(
     """The model's input, noisy where training's is, and the logits of its reconstruction."""
     inputs = add_noise(to_float(batch.images), batch.rows, rng, noise_factor)
     return inputs, state.apply_fn({"params": state.params}, inputs)
+
+
+def embed_step(state: TrainState, batch: Batch) -> Embedded:
+    """A batch's embedding and reconstruction errors, without noise: one vector for each image."""
+    images = to_float(batch.images)
+    variables = {"params": state.params}
+    vectors = state.apply_fn(variables, images, method="encode")
+    logits = state.apply_fn(variables, vectors, method="decode")
+    return Embedded(vectors, example_errors(logits, images))
 
 
 def activations(state: TrainState, images: UInt8[AnyArray, "batch height width channels"]) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 from rich.console import Console
@@ -13,7 +14,13 @@ from flaxae.data import ImageSet
 from flaxae.metrics import Quality
 from flaxae.profile import Operation
 
+if TYPE_CHECKING:
+    from flaxae.embedding_quality import EmbeddingQuality  # imports scikit-learn
+
 OnCall = Callable[[int, float, float], None]  # steps of the call, mean loss, images a second
+
+_KINDS = ("embedding", "pca", "pixels")
+_MOST_CLASSES = 12  # of a matrix of numbers that fits a terminal
 
 
 def show_start(
@@ -123,6 +130,46 @@ def show_quality(title: str, quality: Quality) -> None:
             ("examples", f"{quality.examples:,}", ""),
         ],
     )
+
+
+def show_embedding_quality(
+    quality: "EmbeddingQuality", class_names: Sequence[str], unseen: bool, pictures: Path
+) -> None:
+    """The embedding's scores beside those of PCA and pixels, and the kNN's confusion matrix."""
+    scores = {
+        f"kNN accuracy (k = {quality.neighbors})": quality.knn_accuracy,
+        "linear probe accuracy": quality.linear_probe_accuracy,
+        "trustworthiness": quality.trustworthiness,
+    }
+    columns = (
+        f"embedding ({quality.dimensions})",
+        f"PCA ({quality.pca_dimensions})",
+        "raw pixels",
+    )
+    rows = [
+        (name, *(f"{by[kind]:.4f}" if kind in by else "1" for kind in _KINDS))
+        for name, by in scores.items()
+        if by is not None
+    ]
+    if rows:
+        show_table("", ("measure", *columns), rows)
+    if not unseen:
+        print("no kNN and no linear probe: both learn from the training split; take --split test")
+    elif quality.confusion is None:
+        print("no kNN and no linear probe: the dataset has no labels")
+    elif len(class_names) <= _MOST_CLASSES:
+        numbers = [[str(count) for count in counts] for counts in quality.confusion]
+        rows = [(name, *counts) for name, counts in zip(class_names, numbers, strict=True)]
+        show_table("kNN: class, and its answers", ("", *map(str, range(len(rows)))), rows)
+    print(f"pictures  {pictures}")
+
+
+def show_export(title: str, remarks: Sequence[str], folder: Path, steps: str) -> None:
+    """What an export came to, and the steps that open it."""
+    print(title)
+    for remark in remarks:
+        print(f"note: {remark}")
+    print(f"everything is in {folder}\n{steps}", end="")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,22 +3,28 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax.training.train_state import TrainState
+from jaxtyping import Int
 
 from flaxae import data, terminal
 from flaxae.checkpoint import open_checkpoints
+from flaxae.class_names import display_names
 from flaxae.config import EvaluateConfig, ReconstructConfig, TrainConfig, parse_checkpoint
 from flaxae.data import ImageSet
 from flaxae.errors import InputError
-from flaxae.evaluate import evaluate, pick_batch, reconstruction_rows
+from flaxae.evaluate import embed_images, evaluate, pick_batch, reconstruction_rows
 from flaxae.figures import reconstruction_grid, save_png
 from flaxae.model import Autoencoder
 from flaxae.placement import keep_compiled_programs, place, use_every_core
-from flaxae.step import Rngs, create_train_state, eval_step, make_rngs
-from flaxae.workdir import CHECKPOINTS, RECONSTRUCTIONS, read_config
+from flaxae.projection import fit_pca, project
+from flaxae.step import Rngs, create_train_state, embed_step, eval_step, make_rngs
+from flaxae.workdir import CHECKPOINTS, EVALUATION, RECONSTRUCTIONS, read_config
+
+Labels = Int[np.ndarray, "examples"]
 
 
 class Trained(NamedTuple):
@@ -45,7 +51,12 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     splits = data.load(config.data)
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
     rngs = make_rngs(config.seed)
-    state = place(config).replicate(create_train_state(model, config.optimizer, rngs.init))
+    init = partial(create_train_state, model, config.optimizer)
+    # Only its shapes, because compiling the initial weights takes seconds and they are not used.
+    state = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, rngs.init)
+    )
+    state = place(config).replicate(state)
     with open_checkpoints(folder / CHECKPOINTS, config, writing=False) as checkpoints:
         restored = checkpoints.restore(state, parse_checkpoint(checkpoint))
     if restored is None:
@@ -54,7 +65,7 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
 
 
 def evaluate_command(config: EvaluateConfig) -> int:
-    """Prints the quality of a split's reconstructions."""
+    """Prints the quality of a split's reconstructions and of its embedding."""
     run = open_trained(config.workdir, config.checkpoint)
     split = data.select(run.splits, config.split)
     noise_factor = run.config.optimizer.noise_factor
@@ -62,9 +73,40 @@ def evaluate_command(config: EvaluateConfig) -> int:
     batch_size = run.config.optimizer.batch_size
     quality = evaluate(step, run.state, split.images, batch_size, run.rngs.evaluate)
     terminal.show_quality(f"{config.split} split, after epoch {run.epoch}", quality)
+    embedding = evaluate_embedding(run, config.split, split)
     where = {"split": config.split, "epoch": run.epoch, "step": int(run.state.step)}
-    print(json.dumps(where | quality._asdict()))
+    print(json.dumps(where | quality._asdict() | {"embedding": embedding}))
     return 0
+
+
+def evaluate_embedding(run: Trained, split_name: str, split: ImageSet) -> dict[str, Any]:
+    """Prints and draws the quality of a split's embedding; returns it for JSON."""
+    # scikit-learn and matplotlib take seconds to import, which `reconstruct` does without.
+    from flaxae.embedding_quality import Examples, embedding_quality
+    from flaxae.plots import save_confusion, save_embedding
+
+    def examples(part: ImageSet, labels: Labels | None) -> Examples:
+        batch_size = run.config.optimizer.batch_size
+        embedding = embed_images(embed_fn, run.state, part.images, batch_size)
+        return Examples(embedding.vectors, part.images, labels)
+
+    embed_fn = jax.jit(embed_step)
+    train = run.splits["train"]
+    # A training example would be its own nearest neighbor.
+    unseen = split_name in ("validation", "test")
+    tested = examples(split, split.labels if unseen else None)
+    names = display_names(split.class_names)
+    quality = embedding_quality(examples(train, train.labels), tested, len(names))
+    folder = run.workdir / EVALUATION / split_name
+    # One dimension is drawn as a line.
+    vectors = np.pad(tested.vectors, ((0, 0), (0, max(0, 2 - tested.vectors.shape[1]))))
+    pca = fit_pca(vectors, 2)
+    plane, shares = project(pca, vectors), pca.variance_ratio.tolist()
+    save_embedding(folder / "embedding.png", plane, shares, split.labels, names)
+    if quality.confusion is not None:
+        save_confusion(folder / "confusion.png", np.array(quality.confusion), names)
+    terminal.show_embedding_quality(quality, names, unseen, folder)
+    return quality._asdict() | {"class_names": names, "pictures": str(folder)}
 
 
 def reconstruct_command(config: ReconstructConfig) -> int:

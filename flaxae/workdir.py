@@ -15,6 +15,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 RECONSTRUCTIONS = "reconstructions"
 PROFILE = "profile"
+EVALUATION = "evaluation"
 _LOCK = ".lock"
 
 Record = dict[str, int | float]  # an epoch's numbers by name

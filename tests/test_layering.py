@@ -21,17 +21,23 @@ ORDER = [
     "loss",
     "metrics",
     "step",
+    "class_names",
+    "projection",
+    "embedding_quality",
     "evaluate",
     "epoch",
     "profile",
     "workdir",
     "checkpoint",
     "figures",
+    "plots",
     "events",
+    "export",
     "terminal",
     "interrupt",
     "train",
     "trained",
+    "embed",
     "cli",
 ]
 
@@ -43,6 +49,9 @@ EDGES = {
     "simple_parsing": {"cli"},
     "tensorboardX": {"events"},
     "rich": {"terminal"},
+    "matplotlib": {"plots"},
+    "pyarrow": {"export"},
+    "sklearn": {"embedding_quality"},
     "flax.linen": {"layers", "model"},
 }
 

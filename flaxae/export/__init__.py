@@ -1,0 +1,1 @@
+"""Files for other programs: the projector's, and one table for everything else."""

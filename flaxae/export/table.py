@@ -1,0 +1,124 @@
+"""The text and Parquet tables of an embedding, through Arrow: a batch of rows at a time."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int, UInt8
+from PIL import Image
+
+from flaxae.figures import to_picture
+
+_ROWS = 4096  # of a batch: bounds memory, and is the size of a Parquet row group
+
+
+class Points(NamedTuple):
+    """What is exported: finite vectors of three dimensions or more, and what belongs to them."""
+
+    vectors: Float32[np.ndarray, "points dimensions"]
+    errors: Float32[np.ndarray, "points"]  # of the reconstruction: MSE, pixels in 0..1
+    images: UInt8[np.ndarray, "points height width channels"]
+    labels: Int[np.ndarray, "points"] | None
+    class_names: tuple[str, ...]  # for display; empty where there are no labels
+    splits: Sequence[str]  # the name of each point's split
+
+
+def write_vectors(path: Path, points: Points) -> None:
+    """Tab-separated numbers, one line a point, no header: the shortest text of each float32."""
+    options = pyarrow.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+    names = [str(dimension) for dimension in range(points.vectors.shape[1])]
+    schema = pa.schema([(name, pa.float32()) for name in names])
+    with pyarrow.csv.CSVWriter(path, schema, write_options=options) as writer:
+        for rows in _batches(points):
+            columns = np.ascontiguousarray(points.vectors[rows].T)
+            writer.write_batch(pa.record_batch([pa.array(c) for c in columns], schema=schema))
+
+
+def write_metadata(path: Path, points: Points) -> None:
+    """A header, then index, label, class and error of each point; no label where there is none.
+
+    The projector splits at tabs and newlines and knows no quotes, as no CSV writer does.
+    """
+    with open(path, "wb") as file:
+        names = ("index", "label", "class", "reconstruction_error")
+        labeled = points.labels is not None
+        header = names if labeled else (names[0], names[-1])
+        file.write("\t".join(header).encode("ascii") + b"\n")
+        for rows in _batches(points):
+            columns = [pa.array(np.arange(rows.start, rows.stop)), *_label_columns(points, rows)]
+            columns = [*(columns if labeled else columns[:1]), pa.array(points.errors[rows])]
+            texts = [column.cast(pa.string()) for column in columns]
+            lines = pc.binary_join_element_wise(*texts, "\t")
+            file.write(("\n".join(lines.to_pylist()) + "\n").encode("ascii"))
+
+
+def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points 2"]) -> None:
+    """One row a point, with its vector, its PNG picture and its place on the plane `plane`."""
+    schema = pa.schema(
+        [
+            ("id", pa.int64()),
+            ("label", pa.int64()),
+            ("class", pa.string()),
+            ("split", pa.string()),
+            ("reconstruction_error", pa.float32()),
+            ("vector", pa.list_(pa.float32())),
+            # The form in which Hugging Face's datasets, and what reads them, expect pictures.
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("pca_x", pa.float32()),
+            ("pca_y", pa.float32()),
+        ]
+    )
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows in _batches(points):
+            columns = [
+                pa.array(np.arange(rows.start, rows.stop)),
+                *_label_columns(points, rows),
+                pa.array(points.splits[rows]),
+                pa.array(points.errors[rows]),
+                _lists(points.vectors[rows]),
+                _pictures(points.images[rows], rows.start),
+                *(pa.array(np.ascontiguousarray(axis)) for axis in plane[rows].T),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _batches(points: Points) -> Iterator[slice]:
+    count = len(points.vectors)
+    for first in range(0, count, _ROWS):
+        yield slice(first, min(first + _ROWS, count))
+
+
+def _label_columns(points: Points, rows: slice) -> tuple[pa.Array, pa.Array]:
+    if points.labels is None:
+        count = rows.stop - rows.start
+        return pa.nulls(count, pa.int64()), pa.nulls(count, pa.string())
+    labels = pa.array(points.labels[rows], pa.int64())
+    return labels, pa.array(points.class_names, pa.string()).take(labels)
+
+
+def _lists(vectors: Float32[np.ndarray, "rows dimensions"]) -> pa.Array:
+    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)))
+
+
+def _pictures(images: UInt8[np.ndarray, "rows height width channels"], first: int) -> pa.Array:
+    pictures = [_png(image) for image in images]
+    paths = [f"{first + row}.png" for row in range(len(images))]
+    return pa.StructArray.from_arrays(
+        [pa.array(pictures, pa.binary()), pa.array(paths)], names=["bytes", "path"]
+    )
+
+
+def _png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
+    gray = image.shape[-1] == 1
+    picture = Image.fromarray(image.squeeze(-1)) if gray else to_picture(image)
+    buffer = io.BytesIO()
+    # Level 1: for small pictures hardly larger than level 6, and faster.
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
