@@ -67,9 +67,8 @@ def measure(
     settings: "Settings", model: str, ceilings: Ceilings, versions: dict[str, str]
 ) -> Iterator[Row]:
     """All batch sizes of a model, with its workers resident; adds what they run to `versions`."""
-    workload = Workload(model)
     chosen = [variant for variant in VARIANTS if takes_part(variant, model, settings.peers)]
-    commands = {variant.name: command(variant, workload) for variant in chosen}
+    commands = {variant.name: command(variant, model) for variant in chosen}
     with resident(commands) as workers:
         ready = greet(workers, versions)
         # From small to large, because a process tells the most memory that it ever had.
@@ -84,7 +83,7 @@ def measure(
                 step_report.show_unequal(name, model, batch_size, proof)
             equal = {name: ready[name] for name in proofs if name not in unequal}
             results = time_bursts(equal, proofs, settings.repeats)
-            flops = count_flops(workload, batch_size)
+            flops = count_flops(Workload(model), batch_size)
             floor = None if flops is None else flops / ceilings.flops_per_second
             yield Row(model, batch_size, flops, floor, results, unequal)
 
@@ -95,10 +94,9 @@ def takes_part(variant: Variant, model: str, peers: Sequence[str]) -> bool:
     return wanted and (variant.models is None or model in variant.models)
 
 
-def command(variant: Variant, workload: Workload) -> list[str]:
+def command(variant: Variant, model: str) -> list[str]:
     """What Python is to run in a worker."""
-    workload_json = json.dumps(workload._asdict())
-    return ["-m", "benchmarks.step_worker", variant.framework, variant.form, workload_json]
+    return ["-m", "benchmarks.step_worker", variant.framework, variant.form, model]
 
 
 def brief(report: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:

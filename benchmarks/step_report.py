@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.layout_report import name
 from benchmarks.intervals import Summary
+from benchmarks.layout_report import name
 from benchmarks.roofline import Ceilings
 from benchmarks.step_rows import SUBJECT, TOLERANCE, VARIANTS, Proof, Result, Row
 from flaxae.terminal import show_table

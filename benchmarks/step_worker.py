@@ -1,6 +1,6 @@
 """One form of the training step in a process of its own: answers requests, a line each, by JSON.
 
-    python -m benchmarks.step_worker torch contiguous '{"model": "convolutional"}'
+    python -m benchmarks.step_worker torch contiguous convolutional
 
     prove BATCH_SIZE STEPS    the losses of the first steps, each waited for
     burst STEPS               time and page faults of steps of that batch size, the last waited for
@@ -27,7 +27,7 @@ from benchmarks.steps.workload import Workload, make_batches
 Reply = dict[str, Any]
 
 
-def main(framework: str, variant: str, workload_json: str) -> int:
+def main(framework: str, variant: str, model: str) -> int:
     """Serves until `quit` or the end of the input; returns the exit status."""
     # Replies have standard output's pipe for themselves; whatever libraries print goes to errors.
     replies = os.fdopen(os.dup(1), "w")
@@ -37,11 +37,7 @@ def main(framework: str, variant: str, workload_json: str) -> int:
         print(json.dumps(reply), file=replies, flush=True)
 
     try:
-        values = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(workload_json).items()
-        }
-        workload = Workload(**values)
+        workload = Workload(model)
         module = importlib.import_module(f"benchmarks.steps.in_{framework}")
         program: Program = module.build(workload, variant)
         send({"device": program.device, "versions": program.versions})

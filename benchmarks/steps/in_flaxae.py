@@ -77,7 +77,7 @@ def count_flops(workload: Workload, batch_size: int) -> float | None:
     return cost(lowered, lowered).flops
 
 
-def params(workload: Workload, every: list[Layer]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+def params(workload: Workload, every: list[Layer]) -> dict[str, Any]:
     """The parameters of flaxae's model, by their names there."""
     first = decoder_layers(workload, every)
     encoder, decoder = every[:first], every[first:]

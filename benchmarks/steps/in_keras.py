@@ -1,6 +1,7 @@
 """The step in Keras 3 on TensorFlow: the compiled function that `fit` calls for each batch."""
 
 import os
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no news about instructions of this processor
@@ -21,7 +22,6 @@ from benchmarks.steps.workload import (
     to_float,
 )
 
-
 # Keras adds it before the correction of the second moment's bias, which in these first steps makes
 # it 7 to 32 times as large as elsewhere; so it gets a smaller one than the others' 1e-8.
 _EPSILON = 1e-9
@@ -39,7 +39,8 @@ def build(workload: Workload, variant: str) -> Program:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         model.set_weights(weights)
-        model.compile(optimizer, loss, jit_compile=variant == "jit_compile")
+        xla: Any = variant == "jit_compile"  # declared as "auto" alone
+        model.compile(optimizer, loss, jit_compile=xla)
         model.make_train_function()
 
     def to_input(images: np.ndarray) -> tf.Tensor:
@@ -47,6 +48,7 @@ def build(workload: Workload, variant: str) -> Program:
 
     def step(images: tf.Tensor) -> dict[str, tf.Tensor]:
         # `fit` and `train_on_batch` call this function too, and then fetch the loss every time.
+        assert model.train_function is not None
         return model.train_function(iter([(images, images)]))
 
     def wait(logs: dict[str, tf.Tensor]) -> float:
@@ -62,7 +64,7 @@ def build(workload: Workload, variant: str) -> Program:
 
 def _model(workload: Workload) -> keras.Model:
     convolutional = workload.model != "fully_connected"
-    parts: list[keras.layers.Layer] = [keras.Input(workload.image_shape)]
+    parts: list[Any] = [keras.Input(workload.image_shape)]
     parts += [] if convolutional else [keras.layers.Flatten()]
     for layer in layers(workload):
         parts.append(_part(layer))
