@@ -1,0 +1,125 @@
+"""The model, the weights and the images that every form of the step starts from: numpy alone.
+
+Each worker makes them anew from the same seeds, so that nothing has to be sent. The weights are in
+flaxae's order: kernels HWIO, and a transposed kernel as `lax.conv_transpose` reads it.
+"""
+
+import itertools
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Kind = Literal["convolution", "transposed", "dense"]
+Shape = tuple[int, int, int]  # height, width, channels
+
+MODELS = ("convolutional", "convolutional_stride", "fully_connected")
+IMAGE_SHAPE: Shape = (28, 28, 1)
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 1e-5  # AdamW's, on kernels only
+EPSILON = 1e-8  # AdamW's
+
+_BATCHES = 8  # take turns: a step never sees the batch that it has just seen
+_BLOBS = 3  # in an image
+_BLOB_RADIUS = 3.0  # pixels
+
+
+class Layer(NamedTuple):
+    """What a layer computes and with which weights."""
+
+    kind: Kind
+    kernel: np.ndarray
+    bias: np.ndarray
+    stride: int  # 1 for a dense one
+    activated: bool  # by a ReLU; the layer that gives the logits is not
+    pooled: bool  # 2x2 max pooling follows
+
+
+class Workload(NamedTuple):
+    """A model by name, and its size."""
+
+    model: str
+    filters: tuple[int, ...] = (16, 8, 8)
+    hidden_units: tuple[int, ...] = (128, 64, 32)
+    image_shape: Shape = IMAGE_SHAPE
+
+
+def layers(workload: Workload) -> list[Layer]:
+    """The layers in the order in which an image goes through them, freshly initialized.
+
+    Kernels by He et al. 2015, https://arxiv.org/abs/1502.01852; biases small and not zero, so that
+    one which is forgotten or mixed up shows in the loss.
+    """
+    generator = np.random.default_rng(0)
+
+    def layer(
+        kind: Kind,
+        shape: tuple[int, ...],
+        stride: int = 1,
+        activated: bool = True,
+        pooled: bool = False,
+    ) -> Layer:
+        deviation = math.sqrt(2 / math.prod(shape[:-1]))
+        kernel = generator.normal(0, deviation, shape).astype(np.float32)
+        bias = generator.normal(0, 0.05, shape[-1]).astype(np.float32)
+        return Layer(kind, kernel, bias, stride, activated, pooled)
+
+    if workload.model == "fully_connected":
+        pixels = math.prod(workload.image_shape)
+        units = [pixels, *workload.hidden_units, *workload.hidden_units[-2::-1], pixels]
+        last = len(units) - 2
+        return [
+            layer("dense", pair, activated=index < last)
+            for index, pair in enumerate(itertools.pairwise(units))
+        ]
+    channels, found = workload.image_shape[2], []
+    pooled = workload.model == "convolutional"
+    for filters in workload.filters:
+        found.append(layer("convolution", (3, 3, channels, filters)))
+        found.append(layer("convolution", (3, 3, filters, filters), pooled=pooled))
+        if not pooled:
+            found.append(layer("convolution", (3, 3, filters, filters), 2))
+        channels = filters
+    for filters in reversed(workload.filters):
+        found.append(layer("transposed", (3, 3, channels, filters), 2))
+        channels = filters
+    output = (3, 3, channels, workload.image_shape[2])
+    return [*found, layer("transposed", output, activated=False)]
+
+
+def decoder_layers(workload: Workload, every: list[Layer]) -> int:
+    """The place of the decoder's first layer among all."""
+    if workload.model == "fully_connected":
+        return len(workload.hidden_units)
+    return sum(layer.kind == "convolution" for layer in every)
+
+
+def crops(workload: Workload) -> tuple[int, int]:
+    """Rows and columns that the last layer gives beyond the image."""
+    factor = 2 ** len(workload.filters)
+    height, width = (-(-size // factor) * factor - size for size in workload.image_shape[:2])
+    return height, width
+
+
+def make_batches(batch_size: int, shape: Shape, count: int = _BATCHES) -> list[np.ndarray]:
+    """Batches of uint8 images of soft blobs at random places, black elsewhere.
+
+    Images with something to learn: on noise the loss stays at log 2 whatever the weights do, and
+    equal losses would prove nothing.
+    """
+    generator = np.random.default_rng(1)
+    height, width, channels = shape
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
+    batches = []
+    for _ in range(count):
+        places = generator.uniform(0.1, 0.9, size=(batch_size, _BLOBS, 2)) * (height, width)
+        row, column = places[..., 0, None, None], places[..., 1, None, None]
+        distance = (rows - row) ** 2 + (columns - column) ** 2
+        light = np.exp(-distance / _BLOB_RADIUS**2).max(axis=1)
+        batches.append(np.repeat((255 * light).astype(np.uint8)[..., None], channels, axis=3))
+    return batches
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Pixels 0..255 as float32 in 0..1."""
+    return images.astype(np.float32) / 255
