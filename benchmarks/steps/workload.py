@@ -22,6 +22,7 @@ EPSILON = 1e-8  # AdamW's
 _BATCHES = 8  # take turns: a step never sees the batch that it has just seen
 _BLOBS = 3  # in an image
 _BLOB_RADIUS = 3.0  # pixels
+_NOISE = 0.2  # of the range of light
 
 
 class Layer(NamedTuple):
@@ -49,7 +50,12 @@ def layers(workload: Workload) -> list[Layer]:
 
     Kernels by He et al. 2015, https://arxiv.org/abs/1502.01852; biases small and not zero, so that
     one which is forgotten or mixed up shows in the loss.
+
+    Raises:
+        ValueError: there is no such model.
     """
+    if workload.model not in MODELS:
+        raise ValueError(f"got the model {workload.model!r}; expected one of {MODELS}")
     generator = np.random.default_rng(0)
 
     def layer(
@@ -102,10 +108,11 @@ def crops(workload: Workload) -> tuple[int, int]:
 
 
 def make_batches(batch_size: int, shape: Shape, count: int = _BATCHES) -> list[np.ndarray]:
-    """Batches of uint8 images of soft blobs at random places, black elsewhere.
+    """Batches of uint8 images of soft blobs at random places on faint noise.
 
-    Images with something to learn: on noise the loss stays at log 2 whatever the weights do, and
-    equal losses would prove nothing.
+    Blobs to have something to learn: on noise alone the loss stays at log 2 whatever the weights
+    do, and equal losses would prove nothing. Noise, because of pixels that are hardly ever lit the
+    gradients are as small as AdamW's epsilon, which frameworks put in different places.
     """
     generator = np.random.default_rng(1)
     height, width, channels = shape
@@ -116,6 +123,7 @@ def make_batches(batch_size: int, shape: Shape, count: int = _BATCHES) -> list[n
         row, column = places[..., 0, None, None], places[..., 1, None, None]
         distance = (rows - row) ** 2 + (columns - column) ** 2
         light = np.exp(-distance / _BLOB_RADIUS**2).max(axis=1)
+        light = (1 - _NOISE) * light + _NOISE * generator.uniform(size=light.shape)
         batches.append(np.repeat((255 * light).astype(np.uint8)[..., None], channels, axis=3))
     return batches
 
