@@ -25,8 +25,8 @@ def draw(rows: Sequence[Row], device: Mapping[str, Any], sentence: str) -> bytes
     for axes, model in zip(panels, models, strict=True):
         _draw_model(axes, [row for row in rows if row.model == model])
         axes.set_title(model, loc="left", fontsize=10)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "frameon": False}
+    panels[0].legend(ncols=4, fontsize=8, **above)
     panels[-1].set_xlabel("images in a step")
     figure.suptitle(f"A training step on {name(device)}", fontsize=13)
     figure.supxlabel(sentence, fontsize=8.5, wrap=True)

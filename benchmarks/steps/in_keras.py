@@ -22,8 +22,8 @@ from benchmarks.steps.workload import (
     to_float,
 )
 
-# Keras adds it before the second moment's bias is corrected, which in the first 20 steps makes it 32
-# to 7 times as large as elsewhere. This stays nearest to the others' 1e-8.
+# Keras adds it before the second moment's bias is corrected, which in the first 20 steps makes it
+# 32 to 7 times as large as elsewhere. This stays nearest to the others' 1e-8.
 _EPSILON = 5e-10
 
 
