@@ -56,7 +56,8 @@ class _Parser(simple_parsing.ArgumentParser):
         # "ModelConfig ['config.model']:" over its docstring: the docstring says it to people.
         text = re.sub(r"^\w+ \['config.*'\]:\n  (.+)\.\n", r"\1:\n", text, flags=re.MULTILINE)
         text = re.sub(r"\s+\(default:\s+None\)", "", text)  # their help says what none means
-        return re.sub(r"\(default:\s+\((.+?),?\)\)", r"(default: \1)", text)  # of a tuple
+        tuples = r"\(default:\s+\((.+?),?\)\)"  # to be typed without commas
+        return re.sub(tuples, lambda found: f"(default: {found[1].replace(',', '')})", text)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")

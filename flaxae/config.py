@@ -140,6 +140,13 @@ class TrainConfig:
         _require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")
         _require(0 <= self.seed < 2**32, "--seed", self.seed, "0 <= seed < 2**32")
 
+    def with_absolute_paths(self) -> "TrainConfig":
+        """The same, to be kept in a file that is read from other folders."""
+        data = self.data
+        folders = {"data_dir": data.data_dir, "manual_dir": data.manual_dir}
+        absolute = {k: v and str(Path(v).expanduser().absolute()) for k, v in folders.items()}
+        return dataclasses.replace(self, data=dataclasses.replace(data, **absolute))
+
     def workdir_path(self) -> Path:
         name = self.workdir or f"runs/{self.model.model}-{re.sub('[/:]', '-', self.data.dataset)}"
         return Path(name).expanduser().absolute()

@@ -111,15 +111,25 @@ def add_steps(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
     """Adds the metrics of a call's steps.
 
     Raises:
-        RunError: a loss is no finite number.
+        RunError: a loss or a gradient is no finite number.
     """
     for loss, grad_norm in zip(
         np.asarray(metrics.loss), np.asarray(metrics.grad_norm), strict=True
     ):
-        if not math.isfinite(loss):
-            raise RunError(
-                f"the loss became {loss} in step {sums.steps + 1} of epoch {epoch}; the "
-                "checkpoints are from before; a smaller --learning-rate may help"
-            )
+        require_finite(float(loss), f"the loss in step {sums.steps + 1} of epoch {epoch}")
+        require_finite(float(grad_norm), f"the gradient in step {sums.steps + 1} of epoch {epoch}")
         sums = EpochSums(sums.loss + float(loss), sums.grad_norm + float(grad_norm), sums.steps + 1)
     return sums
+
+
+def require_finite(value: float, name: str) -> None:
+    """Stops a run before its checkpoints hold what is no number.
+
+    Raises:
+        RunError: `value` is infinite or no number.
+    """
+    if not math.isfinite(value):
+        raise RunError(
+            f"{name} became {value}; the checkpoints are from before; "
+            "try a smaller --learning-rate in another --workdir"
+        )

@@ -30,6 +30,7 @@ def evaluate(
     step: EvalStep, state: TrainState, images: Pictures, batch_size: int, rng: Rng
 ) -> Quality:
     """The quality over all images: the same number for any batch size."""
+    batch_size = min(batch_size, len(images))
     total, keys = Sums(0.0, 0.0, 0.0), Keys(noise=rng, dropout=rng)
     for batch in evaluation_batches(images, batch_size):
         total = add(total, step(state, batch, keys))
@@ -46,7 +47,7 @@ def embed_images(
     """
     parts: list[Embedded] = []
     pending: list[Embedded] = []
-    for batch in evaluation_batches(images, batch_size):
+    for batch in evaluation_batches(images, min(batch_size, len(images))):
         pending.append(step(state, batch))
         if len(pending) > 1:  # one batch late, so that the device never waits for the host
             parts.append(jax.device_get(pending.pop(0)))

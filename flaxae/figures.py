@@ -57,8 +57,10 @@ def save_png(picture: Image.Image, path: Path) -> None:
 
 
 def save_animation(folder: Path) -> None:
-    """Makes animation.webp of the epoch_*.png in `folder`, endless, resting on the last one."""
+    """Makes animation.webp of the epoch_*.png in `folder`, if any: endless, resting on the last."""
     frames = [Image.open(path).convert("RGB") for path in sorted(folder.glob("epoch_*.png"))]
+    if not frames:  # somebody deleted them
+        return
     size = tuple(map(max, zip(*(frame.size for frame in frames), strict=True)))
     first, *others = (ImageOps.pad(frame, size, color=_PAPER, centering=(0, 0)) for frame in frames)
     buffer = io.BytesIO()

@@ -18,9 +18,9 @@ def stop_signal() -> Iterator[Callable[[], int | None]]:
         received.append(number)
         signal.signal(number, previous[signal.Signals(number)])
 
-    previous = {
-        number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    # A signal that whoever started us has told to ignore, as nohup does, stays ignored.
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, remember) for number in heeded}
     try:
         yield lambda: received[0] if received else None
     finally:

@@ -86,6 +86,9 @@ def show_epoch(record: Mapping[str, int | float], epochs: int) -> None:
 
 def show_summary(workdir: Path, records: Sequence[Mapping[str, int | float]]) -> None:
     """What a finished run came to, and where it lies."""
+    if not records:  # somebody deleted them
+        print(f"everything is in {workdir}")
+        return
     best = min(records, key=lambda record: record["validation_loss"])
     last = records[-1]
     minutes = sum(record["seconds"] for record in records) / 60

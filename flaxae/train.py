@@ -14,7 +14,8 @@ from flaxae import data, terminal
 from flaxae.checkpoint import Checkpoints, Progress, open_checkpoints
 from flaxae.config import TrainConfig
 from flaxae.data import ImageSet
-from flaxae.epoch import EpochSums, Trainer
+from flaxae.epoch import EpochSums, Trainer, require_finite
+from flaxae.errors import RunError
 from flaxae.evaluate import EvalStep, evaluate, pick_batch, reconstruction_rows
 from flaxae.events import EventLog
 from flaxae.figures import reconstruction_grid, save_animation, save_png
@@ -34,6 +35,7 @@ from flaxae.step import (
 )
 from flaxae.workdir import (
     CHECKPOINTS,
+    CONFIG,
     PROFILE,
     RECONSTRUCTIONS,
     Record,
@@ -108,7 +110,8 @@ def train(config: TrainConfig) -> int:
 def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainState, bool]:
     """Trains from `progress` to the last epoch; also tells whether a signal stopped it before."""
     trainer, sums = run.trainer, EpochSums(**progress.sums)
-    trainer.compile(state, sums.steps)
+    if progress.epoch < run.config.epochs:
+        trainer.compile(state, sums.steps)
     for epoch in range(progress.epoch + 1, run.config.epochs + 1):
         start, first_step = time.perf_counter(), sums.steps
         shown = terminal.progress(epoch, run.config.epochs, first_step, trainer.steps_per_epoch)
@@ -122,6 +125,7 @@ def run_epochs(run: Run, state: TrainState, progress: Progress) -> tuple[TrainSt
         speed = (sums.steps - first_step) * trainer.batch_size / (time.perf_counter() - start)
         images = run.splits["validation"].images
         quality = evaluate(run.evaluator, state, images, trainer.batch_size, run.rngs.evaluate)
+        require_finite(quality.loss, f"the validation loss after epoch {epoch}")
         record = epoch_record(run, state, epoch, sums, quality, speed)
         keep_epoch(run, state, record | {"seconds": time.perf_counter() - start})
         sums = EpochSums()
@@ -148,7 +152,12 @@ def keep_epoch(run: Run, state: TrainState, record: Record) -> None:
     """Writes an epoch's picture, numbers and events, and last its checkpoint.
 
     Last, because what no checkpoint covers is written anew after a restart.
+
+    Raises:
+        RunError: somebody has moved or deleted the run's folder.
     """
+    if not (run.workdir / CONFIG).exists():
+        raise RunError(f"{run.workdir} was moved or deleted while its run was training")
     epoch, step = int(record["epoch"]), int(record["step"])
     noise_factor = run.config.optimizer.noise_factor
     batch = pick_batch(run.splits["test"], _PICTURED)

@@ -43,7 +43,7 @@ def claim(config: TrainConfig) -> Iterator[Path]:
             raise RunError(
                 f"another process trains in {workdir}; wait for it, or take another --workdir"
             ) from error
-        write_atomically(workdir / CONFIG, to_json(config).encode())
+        write_atomically(workdir / CONFIG, to_json(config.with_absolute_paths()).encode())
         yield workdir
 
 
@@ -92,7 +92,7 @@ def read_metrics(workdir: Path) -> list[Record]:
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             records.append(json.loads(line))
-    return records
+    return [record for record in records if isinstance(record, dict) and "epoch" in record]
 
 
 def forget_metrics_after(workdir: Path, epoch: int) -> None:
@@ -106,12 +106,14 @@ def _refuse_foreign(workdir: Path, config: TrainConfig) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; give a folder")
     content = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
-    if CONFIG in content:
+    # A run that never came to a checkpoint, for its flags were wrong, gives its folder away.
+    begun = any((workdir / CHECKPOINTS).glob("[0-9]*"))
+    if CONFIG in content and begun:
         changed = differences(read_config(workdir), config)
         if changed:
             raise InputError(
                 f"{workdir} holds another run: {'; '.join(changed)}; "
                 "give the same flags to go on with it, or another --workdir"
             )
-    elif content - {_LOCK}:
+    elif CONFIG not in content and content - {_LOCK}:
         raise InputError(f"--workdir {workdir} holds files but no run of flaxae; give another")

@@ -63,8 +63,8 @@ def test_help_shows_every_flag_with_its_default(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for flag, default in {
         "--model": "convolutional",
-        "--filters": "16, 8, 8",
-        "--hidden-units": "128, 64, 32",
+        "--filters": "16 8 8",
+        "--hidden-units": "128 64 32",
         "--downsample": "max_pool",
         "--latent-dim": None,
         "--activation": "relu",

@@ -55,6 +55,20 @@ def random_params(model):
         (ModelConfig(), 7_873),
         (ModelConfig(downsample="stride"), 11_361),
         (ModelConfig("fully_connected"), 222_384),
+        # Filters that all differ: two 3x3 convolutions each way round.
+        (
+            ModelConfig(filters=(5, 4, 3)),
+            (9 * 1 * 5 + 5)
+            + (9 * 5 * 5 + 5)
+            + (9 * 5 * 4 + 4)
+            + (9 * 4 * 4 + 4)
+            + (9 * 4 * 3 + 3)
+            + (9 * 3 * 3 + 3)
+            + (9 * 3 * 3 + 3)
+            + (9 * 3 * 4 + 4)
+            + (9 * 4 * 5 + 5)
+            + (9 * 5 * 1 + 1),
+        ),
         # A dense layer from 128 to 32 numbers and one back.
         (ModelConfig(latent_dim=32), 7_873 + 128 * 32 + 32 + 32 * 128 + 128),
         (ModelConfig("fully_connected", latent_dim=2), 222_384 + 32 * 2 + 2 + 2 * 32 + 32),

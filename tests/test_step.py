@@ -127,6 +127,19 @@ def test_denoising_compares_with_the_clean_image(tiny_splits):
     assert float(noisy.squared_error) == pytest.approx(expected, rel=0.3)
 
 
+def test_training_to_denoise_aims_at_the_clean_image(tiny_splits):
+    """The loss of the logits on the noisy input against the clean image, worked out by hand."""
+    images = tiny_splits["train"].images[:12]
+    batch = Batch(images, np.arange(12, dtype=np.int32), np.ones(12, bool))
+    state, keys = new_state(ModelConfig(filters=(4, 3))), Keys(jax.random.key(3), jax.random.key(4))
+    noisy = add_noise(to_float(images), batch.rows, keys.noise, 5.0)
+    logits = np.asarray(jax.jit(state.apply_fn)({"params": state.params}, noisy), np.float64)
+    clean = images / 255
+    expected = np.sum(np.mean(np.logaddexp(0, logits) - logits * clean, axis=(1, 2, 3)))
+    found = jax.jit(partial(gradient_sums, noise_factor=5.0))(state, batch, keys).loss
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
 def test_padding_changes_no_update(tiny_splits):
     images = tiny_splits["train"].images
     rows = np.arange(12, dtype=np.int32)

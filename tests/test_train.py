@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flaxae.checkpoint
 import flaxae.epoch
+import flaxae.train
 from flaxae.checkpoint import open_checkpoints
 from flaxae.config import (
     ComputeConfig,
@@ -107,7 +109,14 @@ def leaves(state):
     return jax.tree.leaves((state.params, state.opt_state, state.step))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT])
+def number(request):
+    """A signal that is heeded, however the tests were started: nohup has SIGINT ignored."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch, number, capsys):
     train(config)
     stopped = replace(config, workdir=str(tmp_path / "stopped"))
@@ -128,7 +137,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch
     assert "going on in epoch 2 after step 7" in capsys.readouterr().out
     assert timeless(records_of(stopped)) == timeless(records_of(config))
     assert_same_weights(stopped, config)
-    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    assert signal.getsignal(number) == signal.default_int_handler
 
 
 def test_a_finished_run_is_left_as_it_is(config, capsys):
@@ -142,7 +151,7 @@ def test_a_finished_run_is_left_as_it_is(config, capsys):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(config, monkeypatch):
     train(replace(config, epochs=1))
     monkeypatch.setattr(flaxae.epoch, "train_step", poisoned(flaxae.epoch.train_step, at=6))
-    with pytest.raises(RunError, match=r"loss became nan in step 3 of epoch 2; .*--learning-rate"):
+    with pytest.raises(RunError, match=r"loss in step 3 of epoch 2 became nan; .*--learning-rate"):
         train(config)
     with open_checkpoints(config.workdir_path() / "checkpoints", config) as checkpoints:
         assert checkpoints.steps() == [4]
@@ -197,6 +206,64 @@ def test_a_run_without_a_checkpoint_is_named(config):
     shutil.rmtree(config.workdir_path() / "checkpoints")
     with pytest.raises(InputError, match="holds no checkpoint yet"):
         open_trained(str(config.workdir_path()), "best")
+
+
+def test_another_seed_is_another_run(config, tmp_path):
+    train(replace(config, epochs=1))
+    other = replace(config, epochs=1, seed=1, workdir=str(tmp_path / "other"))
+    train(other)
+    assert records_of(other)[0]["train_loss"] != records_of(config)[0]["train_loss"]
+
+
+def test_the_recorded_learning_rate_follows_the_schedule(config):
+    optimizer = OptimizerConfig(batch_size=12, decay_steps=4, learning_rate_decay=0.5)
+    train(replace(config, optimizer=optimizer))
+    rates = [record["learning_rate"] for record in records_of(config)]
+    assert rates == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
+
+
+def test_an_epoch_that_no_checkpoint_holds_is_recorded_once(config, monkeypatch):
+    original = flaxae.checkpoint.Checkpoints.save
+
+    def fail_after_the_first_epoch(self, state, progress, validation_loss):
+        if progress.epoch > 1:
+            raise RunError("the disk is full")
+        original(self, state, progress, validation_loss)
+
+    monkeypatch.setattr(flaxae.checkpoint.Checkpoints, "save", fail_after_the_first_epoch)
+    with pytest.raises(RunError):
+        train(config)
+    assert [record["epoch"] for record in records_of(config)] == [1, 2]
+    monkeypatch.setattr(flaxae.checkpoint.Checkpoints, "save", original)
+    train(config)
+    assert [record["epoch"] for record in records_of(config)] == [1, 2, 3]
+
+
+def test_a_run_that_diverges_in_its_last_update_is_not_kept(config):
+    wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
+    with pytest.raises(RunError, match=r"became (nan|inf)"):
+        train(wild)
+    assert records_of(config) == []
+    train(config)  # a run that never came to a checkpoint gives its folder away
+    assert len(records_of(config)) == 3
+
+
+def test_a_folder_moved_away_ends_the_run(config, monkeypatch):
+    def move(config):
+        shutil.move(config.workdir_path(), config.workdir_path().with_name("moved"))
+
+    original = flaxae.train.epoch_record
+    monkeypatch.setattr(
+        flaxae.train, "epoch_record", lambda *args: (move(config), original(*args))[1]
+    )
+    with pytest.raises(RunError, match="was moved or deleted"):
+        train(config)
+    assert not (config.workdir_path() / "reconstructions").exists()
+
+
+def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
+    train(replace(config, optimizer=OptimizerConfig(batch_size=10**9), epochs=1))
+    assert evaluate_command(EvaluateConfig(str(config.workdir_path()))) == 0
 
 
 @pytest.mark.parametrize("data_on_device", [False, True])

@@ -34,7 +34,7 @@ def test_a_run_may_grow(config):
 
 def test_another_run_is_refused_and_left_alone(config):
     with claim(config) as workdir:
-        pass
+        (workdir / "checkpoints/14").mkdir(parents=True)
     other = replace(config, model=ModelConfig("fully_connected"), seed=3)
     expected = (
         r"holds another run: --model convolutional there, fully_connected here; --seed 0 there"
@@ -42,6 +42,14 @@ def test_another_run_is_refused_and_left_alone(config):
     with pytest.raises(InputError, match=expected), claim(other):
         pass
     assert read_config(workdir) == config
+
+
+def test_a_run_without_a_checkpoint_gives_its_folder_away(config):
+    with claim(config):
+        pass
+    other = replace(config, seed=3)
+    with claim(other) as workdir:
+        assert read_config(workdir) == other
 
 
 def test_a_folder_of_something_else_is_refused(config, tmp_path):
