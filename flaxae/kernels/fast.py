@@ -5,22 +5,17 @@ at the edges of each operation. Times are CPU milliseconds for 256 images in mic
 AMD EPYC, jax 0.10.2); `benchmarks/attempts.md` has more of them, and what did not help.
 """
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from flaxae.kernels import plain
+from flaxae.kernels.blocks import block_kernel, interleave, phase_kernel
+from flaxae.kernels.convolution import Pixels, convolve, same_convolution
 from flaxae.kernels.plain import ACTIVATIONS, Bias, Images, Kernel, Layout, center_crop
 
 # These never fall, so they commute with the maximum: max(f(a), f(b)) = f(max(a, b)). GELU falls
 # below -0.75.
 MONOTONE = frozenset({"relu", "elu", "leaky_relu", "tanh", "identity"})
-
-Pixels = Float[Array, "batch _ _ _"]  # NHWC
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -87,83 +82,6 @@ def upsample_head(
     return _from_nhwc(_bias_and_activation(y, out_bias, "identity"), layout)
 
 
-# Convolutions with gradients written by hand
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve(x: Pixels, kernel: Kernel, stride: int, pads: Pads) -> Pixels:
-    """Convolution whose gradients are written as NHWC convolutions.
-
-    Those that automatic differentiation writes have their dimensions in another order, which
-    XLA:CPU mends only outside loops (jax-ml/jax#12868): 16 to 16 channels at 28x28 within
-    `lax.scan` 1860 -> 68 ms.
-    """
-    return convolution(x, kernel, stride, pads)
-
-
-def _convolve_forward(
-    x: Pixels, kernel: Kernel, stride: int, pads: Pads
-) -> tuple[Pixels, tuple[Pixels, Kernel]]:
-    return convolution(x, kernel, stride, pads), (x, kernel)
-
-
-def _convolve_backward(
-    stride: int, pads: Pads, saved: tuple[Pixels, Kernel], g: Pixels
-) -> tuple[Pixels, Kernel]:
-    x, kernel = saved
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    (top, bottom), (left, right) = pads
-    if stride == 2:  # a transposed convolution, less the rows and columns padded in front
-        full = interleave(convolution(g, phase_kernel(flipped), 1, ((1, 0), (1, 0))))
-        x_grad = full[:, top : top + x.shape[1], left : left + x.shape[2]]
-    else:
-        rows, columns = kernel.shape[0] - 1, kernel.shape[1] - 1
-        rest = ((rows - top, rows - bottom), (columns - left, columns - right))
-        x_grad = convolution(g, flipped, 1, rest)
-    # The sum over images and pixels is a convolution with the batch in the place of the channels.
-    by_channel = _dilated_convolution(
-        x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pads, stride
-    )
-    return x_grad, by_channel.transpose(1, 2, 0, 3)
-
-
-convolve.defvjp(_convolve_forward, _convolve_backward)
-
-
-def convolution(x: Pixels, kernel: Kernel, stride: int, pads: Pads) -> Pixels:
-    """The sums themselves, where it pays with two neighboring output columns as channels.
-
-    That is a zero more in each row of the kernel, but a better-shaped product (16 to 16 channels:
-    30 -> 18 ms, 1 to 16: 21 -> 4).
-    """
-    _, width, channels, features = kernel.shape
-    strides = (stride, stride)
-    columns = x.shape[2] + sum(pads[1]) - width + 1
-    if stride > 1 or columns % 2 or width < 3 or max(channels, features) > 16:
-        return _nhwc_convolution(x, kernel, strides, pads)
-    left, right = (jnp.pad(kernel, ((0, 0), side, (0, 0), (0, 0))) for side in ((0, 1), (1, 0)))
-    y = _nhwc_convolution(x, jnp.concatenate([left, right], axis=3), (1, 2), pads)
-    return y.reshape(*y.shape[:2], columns, features)
-
-
-def _dilated_convolution(x: Pixels, kernel: Kernel, pads: Pads, dilation: int) -> Pixels:
-    return _nhwc_convolution(x, kernel, (1, 1), pads, rhs_dilation=(dilation, dilation))
-
-
-def _nhwc_convolution(
-    x: Pixels, kernel: Kernel, strides: tuple[int, int], pads: Pads, **dilation
-) -> Pixels:
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"), **dilation
-    )
-
-
-def same_convolution(x: Pixels, kernel: Kernel, stride: int) -> Pixels:
-    """`convolve` with SAME padding."""
-    pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
-    return convolve(x, kernel, stride, tuple(pads))
-
-
 # Transposed convolutions in phase space: the four pixels of each 2x2 block as channels, ordered
 # [row, column, feature].
 
@@ -174,17 +92,6 @@ def upsample_phases(x: Pixels, kernel: Kernel) -> Float[Array, "batch _ _ 4*feat
     Dilating x with zeros, the definition, misses XLA:CPU's fast convolutions.
     """
     return convolve(x, phase_kernel(kernel), 1, ((1, 0), (1, 0)))
-
-
-def phase_kernel(
-    kernel: Float[Array, "3 3 channels features"],
-) -> Float[Array, "2 2 channels 4*features"]:
-    """Per axis, pixel 2i sums x[i - 1] kernel[0] + x[i] kernel[2]; 2i + 1 is x[i] kernel[1]."""
-    _, _, channels, features = kernel.shape
-    padded = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
-    # Per axis 0 k0 k1 k2, of which the odd pixels get the even taps.
-    taps = padded.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
-    return taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
 
 
 def fold_phases(
@@ -205,35 +112,7 @@ def fold_phases(
     return interleave(sums)
 
 
-def block_kernel(
-    kernel: Float[Array, "3 3 channels features"],
-) -> Float[Array, "4*channels 16*features"]:
-    """From pixel (r, c) of a block to pixel (i, j) of the 4x4 around it, or zero.
-
-    That is kernel[r + 2 - i, c + 2 - j]; the 16 are ordered as four blocks of 2x2.
-    """
-    _, _, channels, features = kernel.shape
-    flipped = kernel[::-1, ::-1]
-    rows = [
-        jnp.pad(flipped, ((r, 1 - r), (c, 1 - c), (0, 0), (0, 0))).reshape(
-            2, 2, 2, 2, channels, features
-        )
-        for r in range(2)
-        for c in range(2)
-    ]
-    return jnp.stack(rows).transpose(0, 5, 1, 3, 2, 4, 6).reshape(4 * channels, 16 * features)
-
-
-def interleave(
-    phases: Float[Array, "batch height width _"],
-) -> Float[Array, "batch 2*height 2*width _"]:
-    """The pixels in their places."""
-    batch, height, width, channels = phases.shape
-    blocks = phases.reshape(batch, height, width, 2, 2, channels // 4)
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
-
-
-# The rest
+# Pooling and small helpers
 
 
 def max_pool(x: Pixels) -> Pixels:
