@@ -1,7 +1,8 @@
 """The training objective, one number an example."""
 
+import jax
 import jax.numpy as jnp
-import optax
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -9,5 +10,22 @@ def reconstruction_loss(
     logits: Float[Array, "batch height width channels"],
     images: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch"]:
-    """Sigmoid cross-entropy of logits and pixels in 0..1: each image's mean, in nats a pixel."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, images), axis=(1, 2, 3))
+    """Sigmoid cross-entropy of logits and pixels in 0..1: each image's mean, in nats a pixel.
+
+    The mean is a product with a constant, because XLA:CPU takes a sum's arguments with it into a
+    library that is slow at logarithms (with gradients, for 256 images: 6 -> 1 ms); on a GPU XLA
+    makes it a sum again.
+    """
+    losses = _softplus(logits) - logits * images
+    flat = losses.reshape(len(losses), -1)
+    weights = jnp.full(flat.shape[1], 1 / flat.shape[1], flat.dtype)
+    return jnp.dot(flat, weights, precision=lax.Precision.HIGHEST)
+
+
+@jax.custom_jvp
+def _softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + exp(x)) without overflow; its derivative is given, because that of |x| errs at 0."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+_softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))

@@ -163,7 +163,7 @@ def test_ties():
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
     # Pooling alone, where no border takes part: each window's share adds up to its cotangent.
     x, (g,) = np.ones((1, 4, 6, 2), np.float32), arrays((1, 2, 3, 2))
-    shares = jax.vjp(fast.max_pool, x)[1](g)[0]
+    shares = jax.vjp(fast.max_pool, x)[1](jnp.asarray(g))[0]
     np.testing.assert_allclose(shares.reshape(1, 2, 2, 3, 2, 2).sum((2, 4)), g, rtol=1e-6)
 
 

@@ -3,6 +3,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from flaxae.loss import reconstruction_loss
@@ -37,6 +38,24 @@ def test_loss_and_gradient_at_saturation(logit):
     assert float(loss(logit, wrong)) == pytest.approx(abs(logit))
     assert float(loss(logit, right)) == pytest.approx(0, abs=1e-30)
     assert float(jax.grad(loss)(logit, wrong)) == pytest.approx(math.copysign(1, logit))
+
+
+def test_loss_and_gradient_are_those_of_optax():
+    """Zero included, where both halves of max(x, 0) meet: the gradient is sigmoid(0) - pixel."""
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(scale=6, size=(3, 5, 4, 2)), jnp.float32).at[0, 0].set(0)
+    pixels = jnp.asarray(rng.uniform(size=logits.shape), jnp.float32)
+    weights = jnp.arange(1.0, 4)
+
+    def plain(x, z):
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(x, z), axis=(1, 2, 3))
+
+    got, want = (
+        jax.value_and_grad(lambda x, f=f: jnp.vdot(weights, f(x, pixels)))(logits)
+        for f in (reconstruction_loss, plain)
+    )
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-5, atol=1e-8)
 
 
 def test_loss_is_a_mean_over_each_image():
