@@ -74,7 +74,7 @@ def train(config: TrainConfig) -> int:
         InputError: the dataset or the workdir cannot be used.
         RunError: the loss is no number, or something cannot be written.
     """
-    use_every_core()
+    use_every_core(config.model)
     keep_compiled_programs(config.compute.compilation_cache)
     splits = data.load(config.data)
     images = splits["train"].images
@@ -84,7 +84,7 @@ def train(config: TrainConfig) -> int:
         open_checkpoints(workdir / CHECKPOINTS, config) as checkpoints,
         stop_signal() as stop,
     ):
-        rngs, placement = make_rngs(config.seed), place(config)
+        rngs, placement = make_rngs(config.seed), place(config, images.shape[1:])
         state = placement.replicate(create_train_state(model, config.optimizer, rngs.init))
         state, progress = checkpoints.restore(state) or (state, Progress(epoch=0))
         forget_metrics_after(workdir, progress.epoch)

@@ -46,7 +46,7 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     """
     folder = Path(workdir).expanduser().absolute()
     config = read_config(folder)
-    use_every_core()
+    use_every_core(config.model)
     keep_compiled_programs(config.compute.compilation_cache)
     splits = data.load(config.data)
     model = Autoencoder(config.model, config.compute, splits["train"].images.shape[1:])
@@ -56,7 +56,7 @@ def open_trained(workdir: str, checkpoint: str) -> Trained:
     state = jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, rngs.init)
     )
-    state = place(config).replicate(state)
+    state = place(config, model.image_shape).replicate(state)
     with open_checkpoints(folder / CHECKPOINTS, config, writing=False) as checkpoints:
         restored = checkpoints.restore(state, parse_checkpoint(checkpoint))
     if restored is None:
@@ -69,7 +69,11 @@ def evaluate_command(config: EvaluateConfig) -> int:
     run = open_trained(config.workdir, config.checkpoint)
     split = data.select(run.splits, config.split)
     noise_factor = run.config.optimizer.noise_factor
-    step = jax.jit(place(run.config).divide(partial(eval_step, noise_factor=noise_factor)))
+    step = jax.jit(
+        place(run.config, split.images.shape[1:]).divide(
+            partial(eval_step, noise_factor=noise_factor)
+        )
+    )
     batch_size = run.config.optimizer.batch_size
     quality = evaluate(step, run.state, split.images, batch_size, run.rngs.evaluate)
     terminal.show_quality(f"{config.split} split, after epoch {run.epoch}", quality)

@@ -12,7 +12,9 @@ def trainer(steps_per_call, examples=44):
         optimizer=OptimizerConfig(batch_size=4),
         compute=ComputeConfig(steps_per_call=steps_per_call),
     )
-    return Trainer(config, synthetic_split(examples, 0).images, place(config), jax.random.key(0))
+    images = synthetic_split(examples, 0).images
+    placement = place(config, images.shape[1:])
+    return Trainer(config, images, placement, jax.random.key(0))
 
 
 @pytest.mark.parametrize(

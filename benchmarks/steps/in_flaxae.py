@@ -30,7 +30,7 @@ class Parts(NamedTuple):
 def build(workload: Workload, variant: str) -> Program:
     """`variant` is "fast", placed as training places it, or "plain": one device, whole batch."""
     if variant == "fast":
-        use_every_core()
+        use_every_core(_model_config(workload))
     run, fresh, rng = make_parts(workload, variant)
     state: list[TrainState] = []
 
@@ -59,7 +59,7 @@ def make_parts(workload: Workload, variant: str) -> Parts:
     fresh = fresh.replace(params=params(workload, layers(workload)))
     sums: BatchSums = partial(gradient_sums, noise_factor=0.0)
     if variant == "fast":
-        placement = place(config)
+        placement = place(config, workload.image_shape)
         sums, fresh = placement.divide(sums), placement.replicate(fresh)
     run = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
     return Parts(run, fresh, rngs.train)
