@@ -18,7 +18,7 @@ from benchmarks.step_rows import (
 )
 from benchmarks.workers import Worker, WorkerFailed, ask, in_turns, receive, send
 
-_SHORTEST_BURST = 0.1  # seconds
+_SHORTEST_BURST = 0.25  # seconds: a burst's first step finds caches that others have filled
 _MOST_STEPS = 200  # in a burst
 _SPINNING = {variant.name for variant in VARIANTS if variant.spins}
 
@@ -75,7 +75,7 @@ def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, 
 def time_bursts(
     workers: dict[str, Worker], proofs: dict[str, Proof], repeats: int
 ) -> dict[str, Result]:
-    """Interleaved bursts, each of as many steps as take a tenth of a second."""
+    """Interleaved bursts, each of as many steps as take a quarter of a second."""
     steps = {}
     for name, worker in workers.items():
         seconds = ask(worker, "burst 1")["wall"]

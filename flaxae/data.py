@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int, Int32, UInt8
+from jaxtyping import Bool, Int32, UInt8
 
 from flaxae.config import DataConfig
 from flaxae.datasets import OWN_DATASETS
@@ -82,9 +82,11 @@ def select(splits: dict[str, ImageSet], name: str) -> ImageSet:
     )
 
 
-def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, "examples"]:
+def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, "examples"]:
     """The order in which an epoch visits the examples: a function of nothing but its arguments."""
-    return np.random.default_rng((seed, epoch)).permutation(examples)
+    order = np.arange(examples, dtype=np.int32)
+    np.random.default_rng((seed, epoch)).shuffle(order)
+    return order
 
 
 def training_batches(
@@ -106,7 +108,7 @@ def training_rows(
 
     The examples that do not fill a batch are left out; every epoch leaves out others.
     """
-    order = epoch_order(seed, epoch, examples).astype(np.int32)
+    order = epoch_order(seed, epoch, examples)
     mask = np.ones(batch_size, bool)
     for step in range(first_step, examples // batch_size):
         yield Rows(order[step * batch_size : (step + 1) * batch_size], mask)
@@ -128,7 +130,7 @@ def pick_examples(labels: Int32[np.ndarray, "examples"] | None, count: int) -> l
     """Rows of `count` examples to look at: one of each class in turn, where there are labels."""
     if labels is None:
         return list(range(count))
-    by_class = [list(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    by_class = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
     deepest = max(map(len, by_class))
     rows = [int(group[turn]) for turn in range(deepest) for group in by_class if turn < len(group)]
     return rows[:count]
