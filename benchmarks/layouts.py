@@ -5,18 +5,17 @@
 benchmarks/README.md tells how to read what comes out.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Run as a script, Python looks beside this file; what is imported lies one folder above.
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-_RESULTS = _ROOT / "benchmarks" / "results"
+from benchmarks.flags import Parser, count  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -71,28 +70,14 @@ def parse(arguments: Sequence[str] | None) -> Settings:
             "batch_sizes": [8],
             "repeats": 3,
         }
-    folder = values["output_dir"]
-    if folder.exists() and not folder.is_dir():
-        parser.error(f"--output-dir {folder} is a file; give a folder")
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return Settings(**fields)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        description="NHWC against NCHW on this device: proof, times, and the reason.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> Parser:
+    parser = Parser("NHWC against NCHW on this device: proof, times, and the reason.")
 
     def choose(flag: str, default: list[str], choices: tuple[str, ...], text: str) -> None:
         parser.add_argument(flag, nargs="+", default=default, choices=choices, help=text)
@@ -101,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--filters",
         nargs="+",
-        type=_count,
+        type=count,
         default=[16, 8, 8],
         metavar="N",
         help="of each block of the convolutional one",
@@ -121,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-sizes",
         nargs="+",
-        type=_count,
+        type=count,
         default=[64, 256, 1024],
         metavar="N",
         help="images in a step",
@@ -135,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image-shape",
         nargs=3,
-        type=_count,
+        type=count,
         default=[28, 28, 1],
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
         help="of the random images",
@@ -146,22 +131,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("plain", "fast", "auto"),
         help="form of the convolutions; plain is what a GPU runs",
     )
-    parser.add_argument(
-        "--repeats", type=_count, default=30, metavar="N", help="samples of each layout"
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=_RESULTS, metavar="FOLDER", help="for JSON and PNG"
-    )
-    parser.add_argument(
-        "--smoke", action="store_true", help="tiny model, one batch size, 3 repeats, under a minute"
+    parser.add_common(
+        repeats=30,
+        repeated="samples of each layout",
+        smoke="tiny model, one batch size, 3 repeats, under a minute",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

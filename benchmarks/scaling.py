@@ -5,19 +5,19 @@
 benchmarks/README.md tells how to read what comes out.
 """
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Run as a script, Python looks beside this file; what is imported lies one folder above.
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-_RESULTS = _ROOT / "benchmarks" / "results"
+from benchmarks.flags import Parser  # noqa: E402
+
 _SWEEPS = ("images", "side", "batch")
 
 
@@ -59,45 +59,21 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     values: dict[str, Any] = vars(parser.parse_args(arguments))
     if values["smoke"]:
         values["repeats"] = 2
-    folder = values["output_dir"]
-    if folder.exists() and not folder.is_dir():
-        parser.error(f"--output-dir {folder} is a file; give a folder")
     values["sweeps"] = tuple(dict.fromkeys(values["sweeps"]))
     return Settings(**values)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        description="Time and memory of training against images, side and batch size.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> Parser:
+    parser = Parser("Time and memory of training against images, side and batch size.")
     parser.add_argument(
         "--sweeps", nargs="+", default=list(_SWEEPS), choices=_SWEEPS, help="what to vary"
     )
-    parser.add_argument(
-        "--repeats", type=_count, default=7, metavar="N", help="samples of each time"
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=_RESULTS, metavar="FOLDER", help="for JSON and PNG"
-    )
-    parser.add_argument(
-        "--smoke", action="store_true", help="few tiny images, 2 repeats, under half a minute"
+    parser.add_common(
+        repeats=7,
+        repeated="samples of each time",
+        smoke="few tiny images, 2 repeats, under half a minute",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

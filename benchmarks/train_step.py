@@ -5,19 +5,19 @@
 benchmarks/README.md tells how to read what comes out; the peers are in benchmarks/requirements.txt.
 """
 
-import argparse
 import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Run as a script, Python looks beside this file; what is imported lies one folder above.
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-_RESULTS = _ROOT / "benchmarks" / "results"
+from benchmarks.flags import Parser, count  # noqa: E402
+
 _MODELS = ("convolutional", "convolutional_stride", "fully_connected")
 # What has to be installed for a peer, by the names that Python imports.
 _PEERS = {"keras": ("keras", "tensorflow"), "torch": ("torch",)}
@@ -63,9 +63,6 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     values: dict[str, Any] = vars(parser.parse_args(arguments))
     if values["smoke"]:
         values |= {"models": ["convolutional"], "batch_sizes": [8], "repeats": 3}
-    folder = values["output_dir"]
-    if folder.exists() and not folder.is_dir():
-        parser.error(f"--output-dir {folder} is a file; give a folder")
     asked = values["peers"]
     absent = [peer for peer in asked or _PEERS if not installed(peer)] if asked != [] else []
     if absent:
@@ -90,19 +87,8 @@ def installed(peer: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in _PEERS[peer])
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        description="A training step of flaxae against its peers: proof, times, memory.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> Parser:
+    parser = Parser("A training step of flaxae against its peers: proof, times, memory.")
     parser.add_argument(
         "--peers", nargs="*", choices=tuple(_PEERS), help="None: all that are installed"
     )
@@ -112,27 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-sizes",
         nargs="+",
-        type=_count,
+        type=count,
         default=[32, 64, 256, 1024],
         metavar="N",
         help="images in a step",
     )
-    parser.add_argument(
-        "--repeats", type=_count, default=10, metavar="N", help="bursts of each variant"
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=_RESULTS, metavar="FOLDER", help="for JSON and PNG"
-    )
-    parser.add_argument(
-        "--smoke", action="store_true", help="one model, one batch size, 3 repeats, under a minute"
+    parser.add_common(
+        repeats=10,
+        repeated="bursts of each variant",
+        smoke="one model, one batch size, 3 repeats, under a minute",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":
