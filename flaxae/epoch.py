@@ -57,6 +57,10 @@ class Trainer:
             lowered = self._jitted.lower(state, stack([part] * steps), self._rng, self._resident)
             self._compiled[steps] = lowered.compile()
 
+    def programs(self) -> list[str]:
+        """What XLA made of the steps, as text."""
+        return [program.as_text() for program in self._compiled.values()]
+
     def run_epoch(
         self,
         state: TrainState,

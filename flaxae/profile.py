@@ -4,8 +4,9 @@ import contextlib
 import gzip
 import itertools
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ class Operation(NamedTuple):
     """A compiled operation, summed over devices and calls."""
 
     name: str
+    origin: str  # the layer that it computes, as far as the program tells
     milliseconds: float
     share: float  # of all operations, 0..1
     times: int
@@ -52,8 +54,10 @@ def recording(folder: Path, on_call: OnCall) -> Iterator[OnCall]:
             jax.profiler.stop_trace()
 
 
-def costliest_operations(folder: Path, count: int = 10) -> list[Operation]:
+def costliest_operations(folder: Path, programs: Iterable[str], count: int = 10) -> list[Operation]:
     """The operations that took the longest in the newest record in `folder`.
+
+    `programs` are the texts of the compiled programs, which tell what an operation computes.
 
     Raises:
         RunError: there is none.
@@ -72,7 +76,22 @@ def costliest_operations(folder: Path, count: int = 10) -> list[Operation]:
             times[name] += 1
             durations[name] += round(1000 * event["dur"])
     total = max(sum(durations.values()), 1)
+    origin = {name: where for text in programs for name, where in origins(text).items()}
     return [
-        Operation(name, duration / 1e6, duration / total, times[name])
+        Operation(name, origin.get(name, ""), duration / 1e6, duration / total, times[name])
         for name, duration in durations.most_common(count)
     ]
+
+
+def origins(program: str) -> dict[str, str]:
+    """By the name of each operation of a compiled program, the layer and function it comes from.
+
+    JAX writes "jit(steps)/transpose(jvp(Autoencoder))/Autoencoder.decode/decoder/head/dot_general".
+    """
+    found = re.findall(r'^\s*(?:ROOT )?%?(\S+) = .*op_name="([^"]*)"', program, flags=re.MULTILINE)
+    return {name: _origin(path) for name, path in found}
+
+
+def _origin(path: str) -> str:
+    layer = path.split("Autoencoder.")[-1] if "Autoencoder." in path else path.split("/")[-1]
+    return f"gradient of {layer}" if "transpose(" in path else layer

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Float32, Num
 
 _CHUNK = 8192  # rows taken to float64 at once
@@ -83,5 +82,7 @@ def _strongest(
 ) -> tuple[Float[np.ndarray, "count"], Float[np.ndarray, "side count"]]:
     """The largest eigenvalues of a symmetric matrix, downwards, and their vectors as columns."""
     side = len(matrix)
+    import scipy.linalg  # a tenth of a second that `reconstruct` can do without
+
     values, columns = scipy.linalg.eigh(matrix, subset_by_index=(max(side - count, 0), side - 1))
     return values[::-1], columns[:, ::-1]

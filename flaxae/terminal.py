@@ -106,10 +106,10 @@ def show_summary(workdir: Path, records: Sequence[Mapping[str, int | float]]) ->
 def show_operations(folder: Path, operations: Sequence[Operation]) -> None:
     """The costliest operations of a profile, and how to see all of it."""
     rows = [
-        (op.name, f"{op.milliseconds:.1f}", f"{100 * op.share:.1f}", f"{op.times:,}")
+        (op.name, op.origin, f"{op.milliseconds:.1f}", f"{100 * op.share:.1f}", f"{op.times:,}")
         for op in operations
     ]
-    show_table("", ("operation", "ms", "% of all", "times"), rows)
+    show_table("", ("operation", "of", "ms", "% of all", "times"), rows)
     print(
         f"the whole profile: pip install xprof && xprof --logdir {folder}\n"
         f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev"

@@ -103,7 +103,8 @@ def train(config: TrainConfig) -> int:
     save_animation(workdir / RECONSTRUCTIONS)
     terminal.show_summary(workdir, read_metrics(workdir))
     if config.profile:
-        terminal.show_operations(workdir / PROFILE, costliest_operations(workdir / PROFILE))
+        operations = costliest_operations(workdir / PROFILE, trainer.programs())
+        terminal.show_operations(workdir / PROFILE, operations)
     return 0
 
 

@@ -400,11 +400,10 @@ def test_evaluate_without_labels(tmp_path, monkeypatch, capsys):
     assert [path.name for path in pictures] == ["embedding.png"]
 
 
-def test_training_does_not_import_what_only_quality_needs():
-    code = (
-        "import sys, flaxae.train;"
-        "print([m for m in ('sklearn', 'matplotlib', 'pyarrow') if m in sys.modules])"
-    )
+@pytest.mark.parametrize("module", ["flaxae.train", "flaxae.trained"])
+def test_nothing_imports_what_only_quality_and_tables_need(module):
+    heavy = ("sklearn", "scipy.linalg", "matplotlib", "pyarrow")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from flaxae.errors import RunError
-from flaxae.profile import costliest_operations, recording
+from flaxae.profile import costliest_operations, origins, recording
 from flaxae.train import train
 
 
@@ -24,7 +24,7 @@ def test_the_costliest_operation_comes_first(tmp_path):
             jax.block_until_ready(products(jnp.ones((300, 300)), jnp.ones((3, 3))))
             on_call(1, float(call), 0.0)
     assert [loss for _, loss, _ in seen] == list(range(9))
-    operations = costliest_operations(tmp_path)
+    operations = costliest_operations(tmp_path, [])
     assert [op.milliseconds for op in operations] == sorted(
         (op.milliseconds for op in operations), reverse=True
     )
@@ -38,14 +38,14 @@ def test_a_record_cut_short_is_whole(tmp_path):
         for _ in range(4):
             jax.block_until_ready(jnp.ones((50, 50)) @ jnp.ones((50, 50)))
             on_call(1, 0.0, 0.0)
-    assert costliest_operations(tmp_path)
+    assert costliest_operations(tmp_path, [])
 
 
 def test_too_few_calls_are_named(tmp_path):
     with recording(tmp_path, lambda *args: None) as on_call:
         on_call(1, 0.0, 0.0)
     with pytest.raises(RunError, match="an epoch has fewer than 3 calls"):
-        costliest_operations(tmp_path)
+        costliest_operations(tmp_path, [])
 
 
 def test_train_writes_one_and_prints_the_operations(tiny_config, capsys):
@@ -53,4 +53,15 @@ def test_train_writes_one_and_prints_the_operations(tiny_config, capsys):
     folder = tiny_config.workdir_path() / "profile"
     (trace,) = folder.rglob("perfetto_trace.json.gz")
     assert json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
-    assert "% of all" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "% of all" in said
+    assert "encoder/blocks_0/layers_0" in said
+
+
+def test_operations_are_told_by_their_layers():
+    path = "jit(steps)/while/body/transpose(jvp(Autoencoder))/Autoencoder.decode/decoder/head/dot"
+    program = f"""
+  %fusion.1 = f32[2]{{0}} fusion(%x), kind=kLoop, metadata={{op_name="{path}" stack_frame_id=1}}
+  ROOT %add = f32[] add(%y, %z), metadata={{op_name="jit(steps)/add_any"}}
+  %unnamed = f32[] parameter(0)"""
+    assert origins(program) == {"fusion.1": "gradient of decode/decoder/head/dot", "add": "add_any"}
