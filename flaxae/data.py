@@ -29,7 +29,7 @@ class ImageSet(NamedTuple):
     """Images, what is on them, and the names of what can be on them."""
 
     images: UInt8[np.ndarray, "examples height width channels"]
-    labels: Int32[np.ndarray, "examples"] | None
+    labels: Int32[np.ndarray, " examples"] | None
     class_names: tuple[str, ...]  # empty where there are no labels
 
 
@@ -37,15 +37,15 @@ class Batch(NamedTuple):
     """Images of one step and their rows in the split; `mask` is False for padding."""
 
     images: UInt8[AnyArray, "batch height width channels"]
-    rows: Int32[AnyArray, "batch"]
-    mask: Bool[AnyArray, "batch"]
+    rows: Int32[AnyArray, " batch"]
+    mask: Bool[AnyArray, " batch"]
 
 
 class Rows(NamedTuple):
     """A batch whose images are on the device already, as rows of all of them."""
 
-    rows: Int32[AnyArray, "batch"]
-    mask: Bool[AnyArray, "batch"]
+    rows: Int32[AnyArray, " batch"]
+    mask: Bool[AnyArray, " batch"]
 
 
 def load(config: DataConfig) -> dict[str, ImageSet]:
@@ -82,7 +82,7 @@ def select(splits: dict[str, ImageSet], name: str) -> ImageSet:
     )
 
 
-def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, "examples"]:
+def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " examples"]:
     """The order in which an epoch visits the examples: a function of nothing but its arguments."""
     order = np.arange(examples, dtype=np.int32)
     np.random.default_rng((seed, epoch)).shuffle(order)
@@ -126,7 +126,7 @@ def evaluation_batches(
         yield Batch(padded, rows, rows < len(images))
 
 
-def pick_examples(labels: Int32[np.ndarray, "examples"] | None, count: int) -> list[int]:
+def pick_examples(labels: Int32[np.ndarray, " examples"] | None, count: int) -> list[int]:
     """Rows of `count` examples to look at: one of each class in turn, where there are labels."""
     if labels is None:
         return list(range(count))

@@ -26,7 +26,7 @@ _MOST_NUMBERS = 2**28  # of pixels in float32, 1 GiB: larger splits are sampled
 _ITERATIONS = 200  # of the linear probe; raw pixels converge last
 
 Vectors = Num[np.ndarray, "examples dimensions"]
-Labels = Int[np.ndarray, "examples"]
+Labels = Int[np.ndarray, " examples"]
 Tested = Num[np.ndarray, "tested dimensions"]
 
 
@@ -133,7 +133,7 @@ def _sample(examples: Examples, most: int) -> Examples:
     return Examples(examples.vectors[rows], examples.images[rows], labels)
 
 
-def _rows(count: int, most: int) -> Int[np.ndarray, "sample"]:
+def _rows(count: int, most: int) -> Int[np.ndarray, " sample"]:
     """All rows, or `most` of them, the same in every run, in their order."""
     if count <= most:
         return np.arange(count)

@@ -23,7 +23,7 @@ class Embedding(NamedTuple):
     """A split's embedding, in the order of its images."""
 
     vectors: Float32[np.ndarray, "examples dimensions"]
-    errors: Float32[np.ndarray, "examples"]  # mean squared error, pixels in 0..1
+    errors: Float32[np.ndarray, " examples"]  # mean squared error, pixels in 0..1
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 def reconstruction_loss(
     logits: Float[Array, "batch height width channels"],
     images: Float[Array, "batch height width channels"],
-) -> Float[Array, "batch"]:
+) -> Float[Array, " batch"]:
     """Sigmoid cross-entropy of logits and pixels in 0..1: each image's mean, in nats a pixel.
 
     The mean is a product with a constant, because XLA:CPU takes a sum's arguments with it into a

@@ -34,7 +34,7 @@ class Quality(NamedTuple):
 def reconstruction_sums(
     logits: Float[Array, "batch height width channels"],
     images: Float[Array, "batch height width channels"],
-    mask: Bool[Array | np.ndarray, "batch"],
+    mask: Bool[Array | np.ndarray, " batch"],
 ) -> Sums:
     """The sums over those examples of a batch for which `mask` holds."""
     errors = example_errors(logits, images)
@@ -45,7 +45,7 @@ def reconstruction_sums(
 def example_errors(
     logits: Float[Array, "batch height width channels"],
     images: Float[Array, "batch height width channels"],
-) -> Float[Array, "batch"]:
+) -> Float[Array, " batch"]:
     """Each example's mean squared error over its pixels, in units of the pixel range 0..1."""
     return jnp.mean((jax.nn.sigmoid(logits) - images) ** 2, axis=(1, 2, 3))
 

@@ -43,7 +43,7 @@ def save_embedding(
     path: Path,
     plane: Float32[np.ndarray, "examples 2"],
     variance_ratio: Sequence[float],
-    labels: Int[np.ndarray, "examples"] | None,
+    labels: Int[np.ndarray, " examples"] | None,
     class_names: Sequence[str],
 ) -> None:
     """Points on the plane of the first two principal components, colored by class."""

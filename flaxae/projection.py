@@ -12,9 +12,9 @@ _LARGEST = 4096  # side of a matrix whose eigenvectors take less than a minute
 class Projection(NamedTuple):
     """The directions along which vectors differ most, the strongest first."""
 
-    mean: Float[np.ndarray, "dimensions"]
+    mean: Float[np.ndarray, " dimensions"]
     components: Float[np.ndarray, "count dimensions"]  # orthonormal rows
-    variance_ratio: Float[np.ndarray, "count"]  # of the total variance, each in 0..1
+    variance_ratio: Float[np.ndarray, " count"]  # of the total variance, each in 0..1
 
 
 def fit_pca(vectors: Num[np.ndarray, "examples dimensions"], count: int) -> Projection:
@@ -48,9 +48,9 @@ def project(
 
 def _from_covariance(
     vectors: Num[np.ndarray, "examples dimensions"],
-    mean: Float[np.ndarray, "dimensions"],
+    mean: Float[np.ndarray, " dimensions"],
     count: int,
-) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, "count"], float]:
+) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, " count"], float]:
     """Components, their variances and the total variance, summed in float64."""
     covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
     for first in range(0, len(vectors), _CHUNK):
@@ -62,9 +62,9 @@ def _from_covariance(
 
 def _from_gram(
     vectors: Num[np.ndarray, "examples dimensions"],
-    mean: Float[np.ndarray, "dimensions"],
+    mean: Float[np.ndarray, " dimensions"],
     count: int,
-) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, "count"], float]:
+) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, " count"], float]:
     """The same from the smaller matrix of the products between examples."""
     centered = vectors - mean
     gram = centered @ centered.T / len(vectors)
@@ -79,7 +79,7 @@ def _from_gram(
 
 def _strongest(
     matrix: Float[np.ndarray, "side side"], count: int
-) -> tuple[Float[np.ndarray, "count"], Float[np.ndarray, "side count"]]:
+) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, "side count"]]:
     """The largest eigenvalues of a symmetric matrix, downwards, and their vectors as columns."""
     side = len(matrix)
     import scipy.linalg  # a tenth of a second that `reconstruct` can do without

@@ -36,7 +36,7 @@ class Embedded(NamedTuple):
     """What the model makes of a batch of clean images."""
 
     vectors: Float[Array, "batch dimensions"]
-    errors: Float[Array, "batch"]  # mean squared error of the reconstruction, pixels in 0..1
+    errors: Float[Array, " batch"]  # mean squared error of the reconstruction, pixels in 0..1
 
 
 class Rngs(NamedTuple):
@@ -185,7 +185,7 @@ def to_float(images: UInt8[AnyArray, "batch height width channels"]) -> Images:
 
 
 def add_noise(
-    images: Images, rows: Int[AnyArray, "batch"], key: Rng, noise_factor: float
+    images: Images, rows: Int[AnyArray, " batch"], key: Rng, noise_factor: float
 ) -> Images:
     """clip(images + noise_factor * N(0, 1), 0, 1).
 

@@ -24,7 +24,7 @@ from flaxae.projection import fit_pca, project
 from flaxae.step import Rngs, create_train_state, embed_step, eval_step, make_rngs
 from flaxae.workdir import CHECKPOINTS, EVALUATION, RECONSTRUCTIONS, read_config
 
-Labels = Int[np.ndarray, "examples"]
+Labels = Int[np.ndarray, " examples"]
 
 
 class Trained(NamedTuple):

@@ -22,9 +22,9 @@ class Points(NamedTuple):
     """What is exported: finite vectors of three dimensions or more, and what belongs to them."""
 
     vectors: Float32[np.ndarray, "points dimensions"]
-    errors: Float32[np.ndarray, "points"]  # of the reconstruction: MSE, pixels in 0..1
+    errors: Float32[np.ndarray, " points"]  # of the reconstruction: MSE, pixels in 0..1
     images: UInt8[np.ndarray, "points height width channels"]
-    labels: Int[np.ndarray, "points"] | None
+    labels: Int[np.ndarray, " points"] | None
     class_names: tuple[str, ...]  # for display; empty where there are no labels
     splits: Sequence[str]  # the name of each point's split
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 Layout = Literal["NHWC", "NCHW"]
 Images = Float[Array, "batch _ _ _"]  # in the layout that comes with them
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
-Bias = Float[Array, "features"]
+Bias = Float[Array, " features"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -63,7 +63,7 @@ def upsample_head(
     up_kernel: Kernel,
     up_bias: Bias,
     out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Float[Array, "outputs"],
+    out_bias: Float[Array, " outputs"],
     *,
     activation: str,
     size: tuple[int, int],
