@@ -168,12 +168,14 @@ def test_every_sweep_has_expected_slopes_of_time_and_memory():
     assert len({quantity.key for quantity in QUANTITIES}) == len(QUANTITIES)
 
 
-@pytest.mark.parametrize(("micro_batch", "expected"), [(32, 0), (None, 1)])
-def test_micro_batches_make_the_memory_of_a_step_constant(micro_batch: int | None, expected: int):
+@pytest.mark.parametrize(("micro_batch", "batch", "side"), [(32, 0, None), (None, 1, 2)])
+def test_micro_batches_bound_the_memory_of_a_step(
+    micro_batch: int | None, batch: int, side: int | None
+):
     own = next(quantity for quantity in MEMORY if quantity.key == "step_bytes")
     rows = [_row(point)._replace(micro_batch=micro_batch) for point in points_of(FULL, "batch")]
-    assert slope_of(rows, "batch", own).expected == expected
-    assert slope_of(rows, "side", own).expected == 2
+    assert slope_of(rows, "batch", own).expected == batch
+    assert slope_of(rows, "side", own).expected == side
 
 
 # The sweeps
