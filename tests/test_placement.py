@@ -51,6 +51,15 @@ def test_micro_batches_are_for_the_fast_convolutions():
     assert micro_batch(model="fully_connected") is None
 
 
+def test_steps_of_the_fully_connected_model_go_together():
+    def steps(**options):
+        return place(TrainConfig(**options), MNIST).steps_per_call
+
+    connected = ModelConfig(model="fully_connected")
+    assert (steps(), steps(model=connected)) == (1, 10)
+    assert steps(model=connected, compute=ComputeConfig(steps_per_call=3)) == 3
+
+
 @pytest.mark.parametrize(
     ("height", "width", "images"), [(28, 28, 32), (64, 64, 32), (128, 128, 8), (512, 512, 4)]
 )

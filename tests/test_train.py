@@ -266,13 +266,25 @@ def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
     assert evaluate_command(EvaluateConfig(str(config.workdir_path()))) == 0
 
 
-@pytest.mark.parametrize("data_on_device", [False, True])
-@pytest.mark.parametrize("steps_per_call", [1, 3, 50])
+@pytest.mark.parametrize(
+    ("connected", "data_on_device", "steps_per_call"),
+    [
+        (False, False, 3),
+        (False, False, 50),
+        (False, True, 1),
+        (False, True, 3),
+        (True, False, 3),
+        (True, True, 50),
+    ],
+)
 def test_many_steps_in_a_call_give_the_same_losses_to_the_bit(
-    config, tmp_path, data_on_device, steps_per_call
+    config, tmp_path, connected, data_on_device, steps_per_call
 ):
     noisy = OptimizerConfig(batch_size=12, noise_factor=0.2)
-    one_by_one = replace(config, optimizer=noisy, epochs=2)
+    one_by_one = replace(config, optimizer=noisy, compute=ComputeConfig(steps_per_call=1), epochs=2)
+    if connected:
+        model = ModelConfig("fully_connected", hidden_units=(8, 4))
+        one_by_one = replace(one_by_one, model=model)
     train(one_by_one)
     compute = ComputeConfig(data_on_device=data_on_device, steps_per_call=steps_per_call)
     other = replace(one_by_one, compute=compute, workdir=str(tmp_path / "other"))
