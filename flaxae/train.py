@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from flax.training.train_state import TrainState
 
 from flaxae import data, terminal
@@ -155,11 +156,16 @@ def keep_epoch(run: Run, state: TrainState, record: Record) -> None:
     Last, because what no checkpoint covers is written anew after a restart.
 
     Raises:
-        RunError: somebody has moved or deleted the run's folder.
+        RunError: somebody has moved or deleted the run's folder, or a number is none any more.
     """
     if not (run.workdir / CONFIG).exists():
         raise RunError(f"{run.workdir} was moved or deleted while its run was training")
     epoch, step = int(record["epoch"]), int(record["step"])
+    parameters = named_leaves(state.params)
+    watched = named_leaves(jitted_activations(state, run.splits["validation"].images[:_WATCHED]))
+    # The loss does not tell: on a CPU the maximum of a pooling passes over NaN.
+    for name, array in (*parameters.items(), *watched.items()):
+        require_finite(float(np.abs(array).max()), f"{name} after epoch {epoch}")
     noise_factor = run.config.optimizer.noise_factor
     batch = pick_batch(run.splits["test"], _PICTURED)
     rows = reconstruction_rows(state, batch, run.rngs.evaluate, noise_factor)
@@ -169,6 +175,5 @@ def keep_epoch(run: Run, state: TrainState, record: Record) -> None:
     save_png(picture, run.workdir / RECONSTRUCTIONS / f"epoch_{epoch:04d}.png")
     append_metrics(run.workdir, record)
     terminal.show_epoch(record, run.config.epochs)
-    watched = jitted_activations(state, run.splits["validation"].images[:_WATCHED])
-    run.events.epoch(step, record, picture, named_leaves(state.params), named_leaves(watched))
+    run.events.epoch(step, record, picture, parameters, watched)
     run.checkpoints.save(state, Progress(epoch), record["validation_loss"])

@@ -22,6 +22,7 @@ from flaxae.config import (
     ReconstructConfig,
 )
 from flaxae.errors import InputError, RunError
+from flaxae.metrics import Quality
 from flaxae.train import train
 from flaxae.trained import evaluate_command, open_trained, reconstruct_command
 from flaxae.workdir import read_metrics
@@ -246,6 +247,15 @@ def test_a_run_that_diverges_in_its_last_update_is_not_kept(config):
     assert records_of(config) == []
     train(config)  # a run that never came to a checkpoint gives its folder away
     assert len(records_of(config)) == 3
+
+
+def test_weights_that_are_no_numbers_are_not_kept_whatever_the_loss(config, monkeypatch):
+    """On a CPU the maximum of a pooling passes over NaN, so that the loss can be a number."""
+    monkeypatch.setattr(flaxae.train, "evaluate", lambda *_: Quality(0.5, 0.01, 0.1, 20.0, 8))
+    wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
+    with pytest.raises(RunError, match=r"encoder/\S+ after epoch 1 became (nan|inf)"):
+        train(wild)
+    assert records_of(config) == []
 
 
 def test_a_folder_moved_away_ends_the_run(config, monkeypatch):

@@ -50,7 +50,7 @@ def conv_transpose(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
 ) -> Images:
     """`plain.conv_transpose`: see `upsample_phases`."""
-    if stride == 1:  # it is a convolution
+    if stride == 1 and all(size % 2 for size in kernel.shape[:2]):  # it is a convolution
         return conv(x, kernel, bias, activation=activation, layout=layout)
     if (stride, *kernel.shape[:2]) != (2, 3, 3):
         return plain.conv_transpose(
@@ -162,7 +162,7 @@ def block_maximum(
     """The maximum of each block, whose gradient compares with it.
 
     That of `reduce_window` is a search, and is stored pixel by pixel (28x28x16: 36 -> 5 ms). Ties
-    share the gradient here; `reduce_window` gives it to the first.
+    share the gradient here; `reduce_window` gives it to the first. Both pass over NaN on a CPU.
     """
     return jnp.max(blocks, axis=(2, 4))
 
