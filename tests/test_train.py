@@ -253,7 +253,7 @@ def test_weights_that_are_no_numbers_are_not_kept_whatever_the_loss(config, monk
     """On a CPU the maximum of a pooling passes over NaN, so that the loss can be a number."""
     monkeypatch.setattr(flaxae.train, "evaluate", lambda *_: Quality(0.5, 0.01, 0.1, 20.0, 8))
     wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
-    with pytest.raises(RunError, match=r"encoder/\S+ after epoch 1 became (nan|inf)"):
+    with pytest.raises(RunError, match=r"coder/\S+ after epoch 1 became (nan|inf)"):
         train(wild)
     assert records_of(config) == []
 
