@@ -7,6 +7,7 @@ benchmarks/README.md tells how to read what comes out.
 
 import datetime
 import json
+import math
 import os
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def show(
             print(f"  {title}, {name}: {spread}")
     print("private memory before an epoch, and the peak so far, MiB")
     for row in memory[:: max(1, len(memory) // 10)] + memory[-1:]:
-        private, peak = (row[key] / _MIB for key in ("private_bytes", "peak_bytes"))
+        private, peak = (_mib(row[key]) for key in ("private_bytes", "peak_bytes"))
         print(f"  epoch {row['epoch']}: {private:,.0f}, {peak:,.0f}")
 
 
@@ -137,7 +138,7 @@ def summary(
     imports: dict[str, list[float]], starts: dict[str, list[float]], memory: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The medians, and the memory of the run's second half, for machines."""
-    late = [row["private_bytes"] / _MIB for row in memory[len(memory) // 2 :]]
+    late = [_mib(row["private_bytes"]) for row in memory[len(memory) // 2 :]]
     return {
         "benchmark": "whole_run",
         "import_seconds": {name: summarize(values).median for name, values in imports.items()},
@@ -145,6 +146,11 @@ def summary(
         "peak_mib": memory[-1]["peak_bytes"] / _MIB,
         "private_mib_of_second_half": [min(late), max(late)],
     }
+
+
+def _mib(size: int | None) -> float:
+    """NaN where the system does not tell private memory from the rest."""
+    return math.nan if size is None else size / _MIB
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class ComputeConfig:
     data_on_device: bool = field(default=False, metadata=_CHANGEABLE)
     """Keep all training images on the device and gather batches there."""
     steps_per_call: int | None = field(default=None, metadata=_CHANGEABLE)
-    """Training steps in one compiled call (none: 50; on a CPU 10, and 1 if convolutional)."""
+    """Training steps in a call (none: 50; on a CPU 10, 1 if convolutional; 1 to profile)."""
     compilation_cache: str | None = field(default=None, metadata=_CHANGEABLE)
     """Folder that keeps compiled programs, or off (none: flaxae in the user's cache folder)."""
 

@@ -82,6 +82,8 @@ def place(config: TrainConfig, image_shape: tuple[int, int, int]) -> Placement:
     fitting = min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // (height * width)))
     on_cpu = _OF_CONVOLUTIONS if convolutional else _OF_PRODUCTS
     steps_per_call = on_cpu if platform == "cpu" else _ON_ACCELERATORS
+    if config.profile:  # of steps after the first few, which needs several calls in an epoch
+        steps_per_call = 1
     return Placement(
         Mesh(jax.devices(), (AXIS,)),
         micro_batch=fitting if in_cache and convolutional else None,

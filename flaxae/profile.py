@@ -65,7 +65,8 @@ def costliest_operations(folder: Path, programs: Iterable[str], count: int = 10)
     files = sorted(folder.glob("plugins/profile/*/*.trace.json.gz"))
     if not files:
         raise RunError(
-            f"no call was recorded in {folder}: an epoch has fewer than {_WARM_UP} calls"
+            f"no call was recorded in {folder}: an epoch has fewer than {_WARM_UP} calls; "
+            "try a smaller --steps-per-call or --batch-size"
         )
     times: Counter[str] = Counter()
     durations: Counter[str] = Counter()  # nanoseconds

@@ -58,6 +58,7 @@ def test_steps_of_the_fully_connected_model_go_together():
     connected = ModelConfig(model="fully_connected")
     assert (steps(), steps(model=connected)) == (1, 10)
     assert steps(model=connected, compute=ComputeConfig(steps_per_call=3)) == 3
+    assert steps(model=connected, profile=True) == 1
 
 
 @pytest.mark.parametrize(
