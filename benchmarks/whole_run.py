@@ -144,7 +144,7 @@ def summary(
         "import_seconds": {name: summarize(values).median for name, values in imports.items()},
         "first_step_seconds": {name: summarize(values).median for name, values in starts.items()},
         "peak_mib": memory[-1]["peak_bytes"] / _MIB,
-        "private_mib_of_second_half": [min(late), max(late)],
+        "private_mib_of_second_half": None if math.isnan(late[0]) else [min(late), max(late)],
     }
 
 
@@ -154,4 +154,7 @@ def _mib(size: int | None) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

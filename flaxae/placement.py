@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from flaxae import kernels
 from flaxae.batching import AXIS, BatchSums, across_devices, in_micro_batches
 from flaxae.config import ModelConfig, TrainConfig
+from flaxae.errors import InputError
 
 # Images at a time on one core: what stays in its cache. Of 28x28 pixels 32 are the fastest, of
 # 128x128 8, of 256x256 4; more take twice as long and four times the memory.
@@ -57,11 +58,16 @@ def keep_compiled_programs(folder: str | None) -> None:
     """Lets later starts load what this one compiles: from `folder`, unless that is "off".
 
     Where the environment variable JAX_COMPILATION_CACHE_DIR names a folder, that one is used.
+
+    Raises:
+        InputError: `folder` is a file.
     """
     if folder == "off" or jax.config.jax_compilation_cache_dir:
         return
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     chosen = Path(folder).expanduser().absolute() if folder else home / "flaxae" / "xla"
+    if chosen.is_file():
+        raise InputError(f"--compilation-cache got {chosen}, a file; give a folder, or off")
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     # Everything: this model's many small programs take longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from flaxae.config import ComputeConfig, ModelConfig, TrainConfig
+from flaxae.errors import InputError
 from flaxae.placement import keep_compiled_programs, place
 
 MNIST = (28, 28, 1)
@@ -32,6 +33,12 @@ def test_where_compiled_programs_are_kept(no_cache_yet, monkeypatch, folder, exp
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     keep_compiled_programs(folder)
     assert jax.config.jax_compilation_cache_dir == expected
+
+
+def test_a_file_keeps_no_compiled_programs(no_cache_yet, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--compilation-cache got .*file, a file"):
+        keep_compiled_programs(str(tmp_path / "file"))
 
 
 def test_the_environment_decides_first(no_cache_yet):
