@@ -2,7 +2,7 @@
 
 import sys
 
-from flaxae.cli import main
+from flaxae.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

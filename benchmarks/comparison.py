@@ -26,7 +26,7 @@ from benchmarks.programs import (
 )
 from benchmarks.roofline import Ceilings, floor_seconds, measure_ceilings, memory_bytes
 from benchmarks.timing import calls_per_sample, interleave
-from flaxae.workdir import write_atomically
+from flaxae.runs.workdir import write_atomically
 
 if TYPE_CHECKING:
     from benchmarks.layouts import Settings

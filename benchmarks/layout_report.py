@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.compiled import Convolution
 from benchmarks.layout_rows import LayoutResult, Row
 from benchmarks.roofline import Ceilings
-from flaxae.terminal import show_table
+from flaxae.commands.terminal import show_table
 
 _MIB = 2**20
 _LITTLE = 0.02  # "surely" is an interval wholly farther from 1: less is no reason to choose

@@ -20,10 +20,10 @@ from jaxtyping import Array, Float
 
 from benchmarks.roofline import Cost, cost
 from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
-from flaxae.data import Batch
-from flaxae.loss import reconstruction_loss
-from flaxae.model import Autoencoder
-from flaxae.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
+from flaxae.data.store import Batch
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.objectives.losses import reconstruction_loss
+from flaxae.training.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
 
 LAYOUTS = ("NHWC", "NCHW")
 

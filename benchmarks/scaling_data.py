@@ -1,4 +1,4 @@
-"""A dataset of random images on disk, as `flaxae.data` keeps those that it has decoded."""
+"""A dataset of random images on disk, as `flaxae.data.store` keeps those that it has decoded."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flaxae.datasets import OWN_DATASETS
+from flaxae.data.sources import OWN_DATASETS
 
 NAME = "mnist_5k"  # whose arrays flaxae opens without TFDS
 _CHUNK = 2**24  # bytes drawn at once
@@ -57,7 +57,7 @@ def images_path(data_dir: Path) -> Path:
 
 
 def write(data_dir: Path, images: int, side: int) -> None:
-    """Writes what `flaxae.data.load` takes for the dataset `NAME`, already decoded."""
+    """Writes what `flaxae.data.store.load` takes for the dataset `NAME`, already decoded."""
     prepared = data_dir / OWN_DATASETS[NAME]
     arrays = images_path(data_dir).parent
     arrays.mkdir(parents=True)

@@ -24,12 +24,12 @@ from benchmarks import device
 from benchmarks.resident_memory import mapped_of, private_growth
 from benchmarks.scaling_data import NAME, images_path
 from benchmarks.step_worker import peak_bytes
-from flaxae import data
 from flaxae.config import ComputeConfig, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
-from flaxae.epoch import EpochSums, Images, Trainer
-from flaxae.model import Autoencoder
-from flaxae.placement import keep_compiled_programs, place, use_every_core
-from flaxae.step import create_train_state, make_rngs
+from flaxae.data import store
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.training.devices import keep_compiled_programs, place, use_every_core
+from flaxae.training.epoch import EpochSums, Images, Trainer
+from flaxae.training.step import create_train_state, make_rngs
 
 _SHORTEST_BURST = 0.1  # seconds
 _LONGEST = 20.0  # seconds, after which bursts end, if there were some
@@ -68,8 +68,8 @@ def measure(request: Request) -> dict[str, Any]:
     use_every_core(config.model)
     keep_compiled_programs(config.compute.compilation_cache)
     repeats = range(request.repeats)
-    samples = {"open_seconds": [timed(lambda: data.load(config.data)) for _ in repeats]}
-    images = data.load(config.data)["train"].images
+    samples = {"open_seconds": [timed(lambda: store.load(config.data)) for _ in repeats]}
+    images = store.load(config.data)["train"].images
     if images.shape != (request.images, request.side, request.side, 1):
         raise ValueError(f"{request.folder} holds images of the shape {images.shape}")
 
@@ -113,13 +113,13 @@ def configure(request: Request) -> TrainConfig:
 
 def map_all(config: TrainConfig, images: Images) -> None:
     """Picks every batch of an epoch once, which maps whatever a training run would map."""
-    for _ in data.training_batches(images, config.optimizer.batch_size, config.seed, 1):
+    for _ in store.training_batches(images, config.optimizer.batch_size, config.seed, 1):
         pass
 
 
-def shuffle(config: TrainConfig, images: Images, epoch: int) -> list[data.Rows]:
+def shuffle(config: TrainConfig, images: Images, epoch: int) -> list[store.Rows]:
     """The rows of an epoch's first few batches: the whole epoch is shuffled for the first."""
-    batches = data.training_rows(len(images), config.optimizer.batch_size, config.seed, epoch)
+    batches = store.training_rows(len(images), config.optimizer.batch_size, config.seed, epoch)
     return list(itertools.islice(batches, _PICKED))
 
 

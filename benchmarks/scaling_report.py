@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.layout_report import name
 from benchmarks.scaling_rows import QUANTITIES, Plan, Point, Quantity, Row, Slope
 from benchmarks.workers import WorkerFailed
-from flaxae.terminal import show_table
+from flaxae.commands.terminal import show_table
 
 VARIED = {
     "images": "the number of images",

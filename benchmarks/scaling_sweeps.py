@@ -25,7 +25,7 @@ from benchmarks.scaling_rows import (
     slope_of,
 )
 from benchmarks.workers import WorkerFailed, receive, resident
-from flaxae.workdir import write_atomically
+from flaxae.runs.workdir import write_atomically
 
 if TYPE_CHECKING:
     from benchmarks.scaling import Settings

@@ -13,7 +13,7 @@ from benchmarks.step_rows import VARIANTS, Row, Variant
 from benchmarks.steps.in_flaxae import count_flops
 from benchmarks.steps.workload import Workload
 from benchmarks.workers import resident
-from flaxae.workdir import write_atomically
+from flaxae.runs.workdir import write_atomically
 
 if TYPE_CHECKING:
     from benchmarks.train_step import Settings

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from flaxae.cli import main as flaxae
+from flaxae.commands.main import main as flaxae
 
 
 def watch(until: str, arguments: list[str]) -> int:
@@ -21,7 +21,7 @@ def watch(until: str, arguments: list[str]) -> int:
     # Imports what `train` imports; here, after the cli as in run.py.
     from benchmarks.resident_memory import resident
     from benchmarks.step_worker import peak_bytes
-    from flaxae.epoch import EpochSums, OnCall, Trainer
+    from flaxae.training.epoch import EpochSums, OnCall, Trainer
 
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -23,17 +23,17 @@ sys.path.insert(0, str(_ROOT))
 from benchmarks import device  # noqa: E402
 from benchmarks.flags import Parser, count  # noqa: E402
 from benchmarks.intervals import summarize  # noqa: E402
-from flaxae.workdir import write_atomically  # noqa: E402
+from flaxae.runs.workdir import write_atomically  # noqa: E402
 
 _MIB = 2**20
 # What the command line imports for each sub-command, and for comparison what it cannot do without.
 IMPORTS = {
     "nothing": "sys",
     "jax": "jax",
-    "--help": "flaxae.cli",
-    "train": "flaxae.train",
-    "evaluate, reconstruct": "flaxae.trained",
-    "embed": "flaxae.embed",
+    "--help": "flaxae.commands.main",
+    "train": "flaxae.commands.train",
+    "evaluate, reconstruct": "flaxae.commands.trained",
+    "embed": "flaxae.commands.embed",
 }
 
 

@@ -22,9 +22,9 @@ jaxtyping.install_import_hook("flaxae", "beartype.beartype")
 import numpy as np
 import pytest
 
-from flaxae import data
 from flaxae.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
-from flaxae.data import ImageSet
+from flaxae.data import store
+from flaxae.data.store import ImageSet
 
 CLASS_NAMES = ("bar", "box", "cross")
 
@@ -51,7 +51,7 @@ def tiny_splits(monkeypatch) -> dict[str, ImageSet]:
     """50, 11 and 13 small images; every load of a dataset gets them."""
     counts = {"train": 50, "validation": 11, "test": 13}
     splits = {name: synthetic_split(n, seed) for seed, (name, n) in enumerate(counts.items())}
-    monkeypatch.setattr(data, "load", lambda config: splits)
+    monkeypatch.setattr(store, "load", lambda config: splits)
     return splits
 
 

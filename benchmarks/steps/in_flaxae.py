@@ -11,12 +11,12 @@ from flax.training.train_state import TrainState
 from benchmarks.roofline import cost
 from benchmarks.steps.program import Program
 from benchmarks.steps.workload import Layer, Workload, decoder_layers, layers
-from flaxae.batching import BatchSums
 from flaxae.config import ComputeConfig, ModelConfig, TrainConfig
-from flaxae.data import Batch
-from flaxae.model import Autoencoder
-from flaxae.placement import place, use_every_core
-from flaxae.step import create_train_state, gradient_sums, make_rngs, train_step
+from flaxae.data.store import Batch
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.training.devices import place, use_every_core
+from flaxae.training.parts import BatchSums
+from flaxae.training.step import create_train_state, gradient_sums, make_rngs, train_step
 
 
 class Parts(NamedTuple):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from flaxae.figures import to_picture
+from flaxae.report.figures import to_picture
 
 _ROWS = 4096  # of a batch: bounds memory, and is the size of a Parquet row group
 

@@ -1,0 +1,1 @@
+"""Images in: the sources, the store of decoded arrays, and batches."""

@@ -1,0 +1,1 @@
+"""A trained model over a split: reconstructions, embeddings, and their quality."""

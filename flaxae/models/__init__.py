@@ -1,0 +1,1 @@
+"""The autoencoders, their layers, and the operations that the layers compute with."""

@@ -1,0 +1,76 @@
+"""Pictures for people: grids of reconstructions, and their animation over the epochs."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from flaxae.runs.workdir import write_atomically
+
+_CELL = 64  # pixels that an image is enlarged to, at least, by a whole factor
+_GAP = 4
+_FONT_SIZE = 14
+_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_FRAME_MS, _LAST_FRAME_MS = 200, 2000
+
+
+def reconstruction_grid(
+    rows: Mapping[str, UInt8[np.ndarray, "examples height width channels"]], title: str
+) -> Image.Image:
+    """One row of images under the other, each with its name at the left, below a title."""
+    count, height, width, _ = next(iter(rows.values())).shape
+    scale = max(1, -(-_CELL // height))
+    font = ImageFont.load_default(_FONT_SIZE)
+    left = max(int(font.getlength(name)) for name in rows) + 2 * _GAP
+    top = _FONT_SIZE + 2 * _GAP
+    size = (left + count * (width * scale + _GAP), top + len(rows) * (height * scale + _GAP))
+    picture = Image.new("RGB", (max(size[0], left + int(font.getlength(title))), size[1]), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((left, _GAP), title, _INK, font)
+    for row, (name, images) in enumerate(rows.items()):
+        y = top + row * (height * scale + _GAP)
+        draw.text((_GAP, y + height * scale // 2), name, _INK, font, anchor="lm")
+        for column, image in enumerate(images):
+            cell = to_picture(image).resize(
+                (width * scale, height * scale), Image.Resampling.NEAREST
+            )
+            picture.paste(cell, (left + column * (width * scale + _GAP), y))
+    return picture
+
+
+def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
+    """An RGB picture of an image; channels that are not 3 are shown as their mean."""
+    if image.shape[-1] != 3:
+        image = image.mean(-1, keepdims=True).round().astype(np.uint8).repeat(3, -1)
+    return Image.fromarray(image, "RGB")
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG, whole or not at all, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def save_animation(folder: Path) -> None:
+    """Makes animation.webp of the epoch_*.png in `folder`, if any: endless, resting on the last."""
+    frames = [Image.open(path).convert("RGB") for path in sorted(folder.glob("epoch_*.png"))]
+    if not frames:  # somebody deleted them
+        return
+    size = tuple(map(max, zip(*(frame.size for frame in frames), strict=True)))
+    first, *others = (ImageOps.pad(frame, size, color=_PAPER, centering=(0, 0)) for frame in frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        "WEBP",
+        save_all=True,
+        append_images=others,
+        duration=[_FRAME_MS] * len(others) + [_LAST_FRAME_MS],
+        loop=0,
+        lossless=True,
+    )
+    write_atomically(folder / "animation.webp", buffer.getvalue())

@@ -1,0 +1,1 @@
+"""The training step, the epochs, and the devices that they run on."""

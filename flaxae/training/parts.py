@@ -1,0 +1,85 @@
+"""Sums over a batch, taken in parts: micro-batches one after another, shards on several devices.
+
+Both turn a function `(state, batch, keys) -> sums` into one of the same kind and value.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Key
+
+from flaxae.data.store import Batch
+
+AXIS = "data"  # of the mesh of devices that share a batch
+
+
+class Keys(NamedTuple):
+    """Single-use keys of one step."""
+
+    noise: Key[Array, ""]  # the same in every part: an example's noise follows from its row
+    dropout: Key[Array, ""]  # another one in every part
+
+
+BatchSums = Callable[[Any, Batch, Keys], Any]
+
+
+def in_micro_batches(sums: BatchSums, size: int) -> BatchSums:
+    """Takes the sums over at most `size` examples at a time and adds them.
+
+    The working set of 32 images stays in a CPU's cache; that of 256 is allocated, faulted in and
+    returned to the system in every step, which costs more than the arithmetic.
+    """
+
+    def added(state: Any, batch: Batch, keys: Keys) -> Any:
+        parts = -(-len(batch.mask) // size)
+        if parts == 1:
+            return sums(state, batch, keys)
+        pieces = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), padded(batch, parts))
+
+        def part(number: Array, piece: Batch) -> Any:
+            key = jax.random.fold_in(keys.dropout, number)
+            return sums(state, piece, keys._replace(dropout=key))
+
+        def add(total: Any, numbered: tuple[Array, Batch]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, part(*numbered)), None
+
+        numbered = (jnp.arange(parts), pieces)
+        first = jax.eval_shape(lambda: part(*jax.tree.map(lambda x: x[0], numbered)))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
+        return lax.scan(add, zeros, numbered)[0]
+
+    return added
+
+
+def across_devices(sums: BatchSums, mesh: Mesh) -> BatchSums:
+    """Takes the sums over one shard of the batch on each device of `mesh` and adds them.
+
+    On a CPU with a virtual device for each core this keeps all cores busy; with several GPUs it is
+    data parallelism.
+    """
+
+    def on_device(state: Any, batch: Batch, keys: Keys) -> Any:
+        key = jax.random.fold_in(keys.dropout, lax.axis_index(AXIS))
+        return lax.psum(sums(state, batch, keys._replace(dropout=key)), AXIS)
+
+    replicated, sharded = PartitionSpec(), PartitionSpec(AXIS)
+    sharded_sums = jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(replicated, sharded, replicated),
+        out_specs=replicated,
+        check_vma=False,  # the hand-written gradients of the fast convolutions carry no such types
+    )
+    return lambda state, batch, keys: sharded_sums(state, padded(batch, mesh.size), keys)
+
+
+def padded(batch: Batch, parts: int) -> Batch:
+    """The batch with masked zeros at its end, so that it divides into `parts` of equal size."""
+    missing = -len(batch.mask) % parts
+    if missing == 0:
+        return batch
+    return jax.tree.map(lambda x: jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), batch)

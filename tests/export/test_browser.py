@@ -1,0 +1,177 @@
+"""TensorBoard itself on what `embed` writes: its server, and its page in a real browser."""
+
+import contextlib
+import io
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flaxae.commands import main as cli
+from tests.fixtures.synthetic_run import COLORS, make_run
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = (
+    "--no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+)
+POINTS, DIMENSIONS = 41, 24
+PROJECTOR = "/data/plugin/projector"
+# All text that the page shows: its elements keep theirs in shadow roots.
+TEXT = """() => {
+  const parts = [];
+  const walk = node => {
+    if (node.nodeType === Node.TEXT_NODE) parts.push(node.textContent);
+    if (node.nodeType === Node.ELEMENT_NODE && getComputedStyle(node).display === "none") return;
+    if (node.shadowRoot) walk(node.shadowRoot);
+    if (node.nodeName !== "STYLE") node.childNodes.forEach(walk);
+  };
+  walk(document.body);
+  return parts.join(" ").replace(/\\s+/g, " ");
+}"""
+
+
+@contextlib.contextmanager
+def tensorboard(logdir: Path, log: Path):
+    """A TensorBoard on a free port of this machine, and its address."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0"]
+    with open(log, "w") as file:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--load_fast", "false"], stdout=file, stderr=file
+        )
+    try:
+        yield wait_for(lambda: re.search(r"http://127\S+:\d+", log.read_text()), 60).group()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(question, seconds=30.0, pause=time.sleep):
+    """The first answer that is not empty."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = question()
+        if answer:
+            return answer
+        pause(0.2)
+    raise AssertionError(f"no answer in {seconds} s")
+
+
+def fetch(address: str, route: str, **arguments: str) -> bytes:
+    query = urllib.parse.urlencode(arguments)
+    with urllib.request.urlopen(f"{address}{PROJECTOR}/{route}?{query}", timeout=30) as response:
+        return response.read()
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    splits = make_run(workdir, monkeypatch)
+    assert cli.main(["embed", "--workdir", str(workdir)]) == 0
+    return workdir, splits["test"]
+
+
+@pytest.mark.parametrize("place", ["workdir", "moved"])
+def test_the_server_finds_every_file(exported, tmp_path, place):
+    logdir, split = exported
+    if place == "moved":
+        logdir = (logdir / "embedding").rename(tmp_path / "moved")
+    with tensorboard(logdir, tmp_path / "log.txt") as address:
+        (run,) = wait_for(lambda: json.loads(fetch(address, "runs")))
+        info = json.loads(fetch(address, "info", run=run))
+        (embedding,) = info["embeddings"]
+        name = embedding["tensorName"]
+        assert embedding["tensorShape"] == [POINTS, DIMENSIONS]
+        tensor = np.frombuffer(fetch(address, "tensor", run=run, name=name), np.float32)
+        text = fetch(address, "metadata", run=run, name=name).decode()
+        picture = Image.open(io.BytesIO(fetch(address, "sprite_image", run=run, name=name)))
+    folder = logdir if place == "moved" else logdir / "embedding"
+    vectors = np.loadtxt(folder / "vectors.tsv", dtype=np.float32)
+    np.testing.assert_array_equal(tensor.reshape(POINTS, DIMENSIONS), vectors)
+    assert text == (folder / "metadata.tsv").read_text()
+    pixels = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(
+        pixels[: split.images.shape[1], : split.images.shape[2]], split.images[0]
+    )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+def test_thumbnails_in_the_browser_match_their_labels(exported, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    logdir, _ = exported
+    with tensorboard(logdir, tmp_path / "log.txt") as address, sync_playwright() as playwright:
+        wait_for(lambda: json.loads(fetch(address, "runs")))
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            args=FLAGS.split(),
+            viewport={"width": 1500, "height": 900},
+        )
+        page = browser.pages[0]
+        page.goto(f"{address}/#projector")
+
+        def shown(question):
+            # The browser's messages are taken only while Playwright waits.
+            return wait_for(question, pause=lambda seconds: page.wait_for_timeout(1000 * seconds))
+
+        frame = shown(lambda: page.frame(url="**/projector_binary.html"))
+        said = shown(
+            lambda: re.search(r"Points: ([1-9]\d*) .*Dimension: (\d+)", frame.evaluate(TEXT))
+        )
+        assert said.groups() == (str(POINTS), str(DIMENSIONS))
+        page.mouse.click(340, 850)  # on empty ground: ends the turning that the page begins with
+        page.wait_for_timeout(2000)  # until the points have flown in and the shade has gone
+        turns = itertools.count()
+
+        def clicked(color):
+            # At its edge a thumbnail is seen but not hit: then somewhere else.
+            place = place_of(color, next(turns), screenshot(page))
+            if place is not None:
+                page.mouse.move(*place)
+                page.mouse.click(*place)
+                page.wait_for_timeout(500)
+            return selected_class(frame)
+
+        for color in [*COLORS, *COLORS, *COLORS]:
+            assert shown(lambda: clicked(color)) == color  # noqa: B023
+            frame.get_by_text("Clear selection").click()
+            shown(lambda: not selected_class(frame))
+        page.screenshot(path=tmp_path / "projector.png")
+        browser.close()
+
+
+def screenshot(page) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+
+
+def place_of(color: str, turn: int, pixels: np.ndarray) -> tuple[int, int] | None:
+    """The middle of 9 x 9 pixels of a color, each turn somewhere else; None if there is none."""
+    left, top = 330, 190  # of the canvas, without its borders and buttons
+    pixels = pixels[top:, left:1120]
+    channel = list(COLORS).index(color)
+    solid = pixels[..., channel] > np.delete(pixels, channel, axis=-1).max(axis=-1) + 60
+    windows = np.lib.stride_tricks.sliding_window_view(solid, (9, 9)).all(axis=(2, 3))
+    places = np.argwhere(windows)
+    if not len(places):
+        return None
+    row, column = places[int(turn * 0.618 % 1 * len(places))]  # spread over all of them
+    return int(column) + left + 4, int(row) + top + 4
+
+
+def selected_class(frame) -> str | None:
+    """The class in the card of the point that was clicked; None while none is selected."""
+    found = re.search(r" class (\w+) reconstruction_error \d", frame.evaluate(TEXT))
+    return found and found.group(1)

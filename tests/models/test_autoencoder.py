@@ -1,0 +1,215 @@
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxae.config import ComputeConfig, ModelConfig
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.objectives.losses import reconstruction_loss
+from flaxae.training.step import named_leaves
+
+MODELS = {
+    "convolutional": ModelConfig(filters=(4, 3)),
+    "stride": ModelConfig(filters=(4, 3), downsample="stride"),
+    "latent": ModelConfig(filters=(4, 3), latent_dim=5),
+    "fully_connected": ModelConfig("fully_connected", hidden_units=(12, 6)),
+    "fully_connected_latent": ModelConfig("fully_connected", hidden_units=(12, 6), latent_dim=5),
+}
+SMALL = (9, 6, 3)  # odd and even, and more than one channel
+
+
+def build(config, shape, layout="NHWC", dtype="float32", kernels="auto"):
+    return Autoencoder(config, ComputeConfig(layout, dtype, kernels), shape)
+
+
+def images_of(shape, count=3):
+    return jax.random.uniform(jax.random.key(7), (count, *shape))
+
+
+def init(model):
+    return jax.jit(model.init)(jax.random.key(0), images_of(model.image_shape))["params"]
+
+
+def apply(model, params, x, **options):
+    """`model.apply` as one compiled program: operation by operation it compiles for seconds."""
+    keys = {"rngs": options.pop("rngs")} if "rngs" in options else {}
+    run = jax.jit(lambda params, x, keys: model.apply({"params": params}, x, **keys, **options))
+    return run(params, x, keys)
+
+
+def random_params(model):
+    """Fresh parameters with biases that are not zero, so that a bias applied wrongly shows."""
+    params = init(model)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noise = [0.1 * jax.random.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return jax.tree.map(jnp.add, params, tree.unflatten(noise))
+
+
+@pytest.mark.parametrize(
+    ("config", "weights"),
+    [
+        (ModelConfig(), 7_873),
+        (ModelConfig(downsample="stride"), 11_361),
+        (ModelConfig("fully_connected"), 222_384),
+        # Filters that all differ: two 3x3 convolutions each way round.
+        (
+            ModelConfig(filters=(5, 4, 3)),
+            (9 * 1 * 5 + 5)
+            + (9 * 5 * 5 + 5)
+            + (9 * 5 * 4 + 4)
+            + (9 * 4 * 4 + 4)
+            + (9 * 4 * 3 + 3)
+            + (9 * 3 * 3 + 3)
+            + (9 * 3 * 3 + 3)
+            + (9 * 3 * 4 + 4)
+            + (9 * 4 * 5 + 5)
+            + (9 * 5 * 1 + 1),
+        ),
+        # A dense layer from 128 to 32 numbers and one back.
+        (ModelConfig(latent_dim=32), 7_873 + 128 * 32 + 32 + 32 * 128 + 128),
+        (ModelConfig("fully_connected", latent_dim=2), 222_384 + 32 * 2 + 2 + 2 * 32 + 32),
+    ],
+)
+def test_number_of_weights(config, weights):
+    params = jax.eval_shape(lambda: init(build(config, (28, 28, 1))))
+    assert sum(p.size for p in jax.tree.leaves(params)) == weights
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), SMALL, (1, 5, 2), (13, 7, 5)])
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes(name, shape):
+    """Halvings round up, and the decoder's surplus is cropped."""
+    model = build(MODELS[name], shape)
+    variables = {"params": jax.eval_shape(lambda: init(model))}
+    images = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+    embedding = jax.eval_shape(partial(model.apply, method="encode"), variables, images)
+    rows, columns = (-(-side // 4) for side in shape[:2])
+    flat = 6 if name == "fully_connected" else rows * columns * 3
+    assert embedding.shape == (3, MODELS[name].latent_dim or flat)
+    logits = jax.eval_shape(partial(model.apply, method="decode"), variables, embedding)
+    assert logits.shape == jax.eval_shape(model.apply, variables, images).shape == images.shape
+
+
+def test_decode_of_encode_is_the_whole():
+    model = build(MODELS["latent"], SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    embedding = apply(model, params, images, method="encode")
+    decoded = apply(model, params, embedding, method="decode")
+    np.testing.assert_allclose(decoded, apply(model, params, images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kernels"),
+    [
+        ("convolutional", (13, 7, 1), "plain"),
+        ("convolutional", SMALL, "fast"),
+        ("stride", SMALL, "plain"),
+        ("latent", (5, 8, 3), "fast"),
+        ("fully_connected", SMALL, "auto"),
+    ],
+)
+def test_layouts_agree(name, shape, kernels):
+    """The same parameters give the same embedding, logits and gradients in either layout."""
+    params = random_params(build(MODELS[name], shape))
+    images = images_of(shape)
+
+    def outputs(layout):
+        model = build(MODELS[name], shape, layout, kernels=kernels)
+
+        def loss(params):
+            logits = model.apply({"params": params}, images)
+            return jnp.mean(reconstruction_loss(logits, images)), logits
+
+        (_, logits), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+        return apply(model, params, images, method="encode"), logits, grads
+
+    jax.tree.map(assert_close, outputs("NHWC"), outputs("NCHW"))
+
+
+def assert_close(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(b))))
+
+
+def test_initial_weights_are_he_normal():
+    """Standard deviation sqrt(2 / fan-in) after truncation, and biases of zero."""
+    model = build(ModelConfig(filters=(64, 64)), (8, 8, 32))
+    params = named_leaves(init(model))
+    for name, leaf in params.items():
+        if name.endswith("bias"):
+            assert not leaf.any()
+        else:
+            fan_in = leaf.size // leaf.shape[-1]
+            assert np.std(leaf) == pytest.approx((2 / fan_in) ** 0.5, rel=0.03)
+            # Truncated at two standard deviations of the normal before truncation.
+            assert np.abs(leaf).max() <= 2 / 0.87962566 * (2 / fan_in) ** 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["convolutional", "fully_connected_latent"])
+def test_dropout_acts_in_training_alone(name):
+    model = build(replace(MODELS[name], dropout_rate=0.5), SMALL)
+    params, images = random_params(model), images_of(SMALL)
+
+    def run(seed):
+        return apply(model, params, images, train=True, rngs={"dropout": jax.random.key(seed)})
+
+    assert jnp.abs(run(0) - run(1)).max() > 0.01
+    np.testing.assert_array_equal(run(0), run(0))
+    without = apply(build(MODELS[name], SMALL), params, images)
+    np.testing.assert_allclose(apply(model, params, images), without, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_hidden_layer_drops(name):
+    """With everything dropped but one in a million, only the output's biases are left."""
+    model = build(replace(MODELS[name], dropout_rate=1 - 1e-6), SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    logits = apply(model, params, images, train=True, rngs={"dropout": jax.random.key(0)})
+    biases = named_leaves(params)
+    if "decoder/head/out_bias" in biases:
+        bias = jnp.broadcast_to(biases["decoder/head/out_bias"][None, None, None], logits.shape)
+        np.testing.assert_allclose(logits, bias, rtol=1e-6)
+    else:
+        pixels = jnp.broadcast_to(biases["decoder/pixels/bias"][None], (3, 9 * 6 * 3))
+        np.testing.assert_allclose(logits.reshape(3, -1), pixels, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("convolutional", 6), ("stride", 8), ("latent", 8), ("fully_connected", 4)]
+)
+def test_watching_activations_changes_nothing(name, layers):
+    model = build(MODELS[name], SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    watched, sown = apply(model, params, images, mutable=["intermediates"])
+    np.testing.assert_allclose(watched, apply(model, params, images), rtol=1e-5, atol=1e-5)
+    assert len(jax.tree.leaves(sown)) == layers
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("convolutional", "NHWC"), ("stride", "NCHW"), ("fully_connected_latent", "NHWC")],
+)
+def test_bfloat16_computes_and_float32_stays(name, layout):
+    params, images = random_params(build(MODELS[name], SMALL)), images_of(SMALL)
+    exact = apply(build(MODELS[name], SMALL), params, images)
+    model = build(MODELS[name], SMALL, layout, "bfloat16")
+    rough = apply(model, params, images)
+    assert rough.dtype == jnp.float32
+    difference = float(jnp.max(jnp.abs(rough - exact)) / jnp.max(jnp.abs(exact)))
+    assert 1e-5 < difference < 0.05
+    assert {p.dtype for p in jax.tree.leaves(init(model))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "elu", "leaky_relu", "tanh"])
+def test_activations_are_those_of_jax(activation):
+    config = ModelConfig("fully_connected", hidden_units=(4,), activation=activation)
+    model = build(config, (2, 2, 1))
+    params, images = random_params(model), images_of((2, 2, 1))
+    first = params["encoder"]["layers_0"]
+    rows = images.reshape(3, 4) @ first["kernel"] + first["bias"][None]
+    expected = (jnp.tanh if activation == "tanh" else getattr(jax.nn, activation))(rows)
+    embedding = apply(model, params, images, method="encode")
+    np.testing.assert_allclose(embedding, expected, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,212 @@
+"""The fast operations are the plain ones: values, and gradients of every array.
+
+Gradients are taken for a random cotangent.
+"""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from flaxae.models.ops import cpu, operations, plain
+
+OPERATIONS = ("conv", "conv_max_pool", "conv_transpose", "upsample_head")
+# (operation, its own options)
+LAYERS = [
+    ("conv", {}),
+    ("conv", {"stride": 2}),
+    ("conv_max_pool", {}),
+    ("conv_transpose", {"stride": 1}),
+    ("conv_transpose", {"stride": 2}),
+]
+HEAD = ("upsample_head", {"size": (9, 7)})
+# (batch, height, width, channels), features, kernel size: sizes odd and even, channels 1 to 5 and
+# beyond 16.
+SHAPES = [
+    ((3, 28, 28, 1), 4, 3),
+    ((1, 7, 5, 2), 1, 3),
+    ((3, 9, 6, 5), 3, 3),
+    ((1, 6, 8, 3), 17, 3),
+    ((3, 6, 8, 4), 2, 5),
+    ((1, 4, 3, 3), 5, 1),
+    ((2, 5, 6, 3), 9, 2),
+    ((2, 6, 5, 2), 8, 4),
+]
+
+
+def arrays(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def layer_arrays(name, shape=(3, 6, 5, 4), features=6, k=3, layout="NHWC", channels=2):
+    """x, kernel, bias of an operation; for the head both layers' with `channels` at the end."""
+    x, *weights = arrays(
+        shape, (k, k, shape[3], features), (features,), (k, k, features, channels), (channels,)
+    )
+    x = x if layout == "NHWC" else x.transpose(0, 3, 1, 2)
+    return [x, *weights] if name == "upsample_head" else [x, *weights[:2]]
+
+
+def value_and_gradients(module, name, args, **options):
+    def run(cotangent, *args):
+        y, vjp = jax.vjp(operation, *args)
+        return y, *vjp(cotangent.astype(y.dtype))
+
+    def operation(*args):
+        return getattr(module, name)(*args, **options)
+
+    (cotangent,) = arrays(jax.eval_shape(operation, *args).shape, seed=1)
+    return jax.tree.map(np.asarray, jax.jit(run)(cotangent, *args))
+
+
+def assert_same(name, args, **options):
+    got = value_and_gradients(cpu, name, args, **options)
+    want = value_and_gradients(plain, name, args, **options)
+    for label, g, w in zip(
+        ["y", "x", "kernel", "bias", "out_kernel", "out_bias"], got, want, strict=False
+    ):
+        assert g.shape == w.shape
+        assert g.dtype == w.dtype
+        # float32 sums of some hundred terms in another order
+        np.testing.assert_allclose(
+            g, w, rtol=0, atol=1e-5 * np.abs(w).max(), err_msg=f"{label} of {name}"
+        )
+
+
+@pytest.mark.parametrize(("shape", "features", "k"), SHAPES)
+@pytest.mark.parametrize(("name", "options"), LAYERS)
+def test_layers(name, options, shape, features, k):
+    assert_same(
+        name, layer_arrays(name, shape, features, k), **options, activation="tanh", layout="NHWC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "channels", "k"),
+    [
+        ((3, 16, 16, 4), (28, 28), 1, 3),
+        ((1, 4, 3, 1), (7, 5), 3, 3),
+        ((3, 5, 4, 2), (9, 6), 5, 3),
+        ((1, 3, 4, 5), (6, 8), 4, 3),
+        ((1, 8, 8, 2), (9, 10), 2, 5),
+    ],
+)
+def test_head(shape, size, channels, k):
+    args = layer_arrays("upsample_head", shape, k=k, channels=channels)
+    assert_same("upsample_head", args, size=size, activation="tanh", layout="NHWC")
+
+
+def test_center_crop_drops_the_larger_half_at_the_end():
+    x = jnp.arange(5.0 * 8).reshape(1, 5, 8, 1)
+    assert plain.center_crop(x, (2, 4), "NHWC")[0, :, :, 0].tolist() == [
+        [10, 11, 12, 13],
+        [18, 19, 20, 21],
+    ]
+
+
+@pytest.mark.parametrize(("name", "options"), [*LAYERS, HEAD])
+def test_channels_first(name, options):
+    args = layer_arrays(name, layout="NCHW")
+    assert_same(name, args, **options, activation="tanh", layout="NCHW")
+    shapes = [
+        value_and_gradients(
+            plain,
+            name,
+            layer_arrays(name, layout=layout),
+            **options,
+            activation="tanh",
+            layout=layout,
+        )[0].shape
+        for layout in ("NHWC", "NCHW")
+    ]
+    assert tuple(np.array(shapes[0])[[0, 3, 1, 2]]) == shapes[1]
+
+
+@pytest.mark.parametrize("activation", plain.ACTIVATIONS)
+@pytest.mark.parametrize(("name", "options"), [("conv_max_pool", {}), HEAD])
+def test_activations(name, options, activation):
+    assert_same(name, layer_arrays(name), **options, activation=activation, layout="NHWC")
+
+
+@pytest.mark.parametrize(("name", "options"), [*LAYERS, HEAD])
+def test_bfloat16_is_as_near_to_float32_as_plain_is(name, options):
+    """By root mean squares: a tie made by rounding gives its gradient to either, by form."""
+    rounded = [jnp.asarray(a, jnp.bfloat16) for a in layer_arrays(name)]
+    options = options | {"activation": "relu", "layout": "NHWC"}
+    exact = value_and_gradients(plain, name, [a.astype(jnp.float32) for a in rounded], **options)
+
+    def errors(module):
+        results = value_and_gradients(module, name, rounded, **options)
+        assert all(r.dtype == jnp.bfloat16 for r in results)
+        return [
+            np.sqrt(np.mean((r.astype(np.float32) - e) ** 2) / np.mean(e**2))
+            for r, e in zip(results, exact, strict=False)
+        ]
+
+    unit = 2.0**-8  # bfloat16's rounding, relative
+    for f, p in zip(errors(cpu), errors(plain), strict=False):
+        assert f <= 1.5 * p + unit
+
+
+def test_ties():
+    """On a constant image all windows tie: any of the tied may get the gradient of x."""
+    _, kernel, bias = layer_arrays("conv_max_pool")
+    args = [np.full((3, 6, 5, 4), 0.5, np.float32), kernel, bias]
+    options = {"activation": "leaky_relu", "layout": "NHWC"}
+    (y, x, *weights), (y2, _x2, *weights2) = (
+        value_and_gradients(m, "conv_max_pool", args, **options) for m in (cpu, plain)
+    )
+    for got, want in zip([y, *weights], [y2, *weights2], strict=False):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+    # Pooling alone, where no border takes part: each window's share adds up to its cotangent.
+    x, (g,) = np.ones((1, 4, 6, 2), np.float32), arrays((1, 2, 3, 2))
+    shares = jax.vjp(cpu.max_pool, x)[1](jnp.asarray(g))[0]
+    np.testing.assert_allclose(shares.reshape(1, 2, 2, 3, 2, 2).sum((2, 4)), g, rtol=1e-6)
+
+
+def test_only_monotone_activations_commute_with_the_maximum():
+    """Those that never fall on a fine grid are exactly those that pooling goes before."""
+    x = np.linspace(-8, 8, 4001, dtype=np.float32)
+    never_fall = {n for n, f in plain.ACTIVATIONS.items() if np.diff(f(x)).min() >= -1e-6}
+    assert never_fall == cpu.MONOTONE
+
+
+def test_gradients_in_a_loop_are_convolutions_in_the_fast_order():
+    """XLA:CPU's fast convolutions are NHWC, HWIO, without dilation of x; see `convolve`."""
+
+    def loss(params, x):
+        y = cpu.conv_max_pool(x, *params[0], activation="relu", layout="NHWC")
+        y = cpu.conv(y, *params[1], stride=2, activation="relu", layout="NHWC")
+        y = cpu.conv_transpose(y, *params[2], stride=2, activation="relu", layout="NHWC")
+        return cpu.upsample_head(y, *params[3], activation="relu", size=(8, 8), layout="NHWC").sum()
+
+    layers = [("conv_max_pool", 3), ("conv", 6), ("conv_transpose", 6), ("upsample_head", 6)]
+    params = [layer_arrays(name, (1, 1, 1, channels))[1:] for name, channels in layers]
+    scan = jax.jit(lambda params, xs: lax.map(lambda x: jax.grad(loss)(params, x), xs))
+    hlo = scan.lower(params, np.zeros((2, 4, 8, 8, 3), np.float32)).compile().as_text()
+    convolutions = re.findall(r" convolution\(.*", hlo)
+    assert convolutions
+    for convolution in convolutions:
+        assert "b01f_01io->b01f" in convolution
+        assert "lhs_dilate" not in convolution
+
+
+def test_one_decision():
+    chosen = [operations("auto", platform) for platform in ("cpu", "gpu", "tpu")]
+    assert chosen == [cpu, plain, plain]
+    assert operations("plain", "cpu") is plain
+    assert operations("fast", "gpu") is cpu
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_same_signatures(name):
+    def parameters(module):
+        found = inspect.signature(getattr(module, name)).parameters.values()
+        return [(p.name, p.kind, p.default) for p in found]
+
+    assert parameters(cpu) == parameters(plain)

@@ -1,0 +1,145 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig, TrainConfig
+from flaxae.errors import InputError, RunError
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.runs.checkpoints import Progress, open_checkpoints
+from flaxae.training.step import create_train_state
+
+CONFIG = TrainConfig()
+
+
+@functools.cache
+def new_state(seed=0, filters=(3,)):
+    model = Autoencoder(ModelConfig(filters=filters), ComputeConfig(), (4, 4, 1))
+    return create_train_state(model, OptimizerConfig(), jax.random.key(seed))
+
+
+@pytest.fixture(scope="module")
+def states():
+    """The same run at steps 1 to 6, with other parameters at each."""
+    fresh = new_state()
+
+    def at(step):
+        params = jax.tree.map(lambda p: p + step, fresh.params)
+        return fresh.replace(step=jnp.int32(step), params=params)
+
+    return {step: at(step) for step in range(1, 7)}
+
+
+def save_all(folder, states, losses):
+    with open_checkpoints(folder, CONFIG) as checkpoints:
+        for epoch, (state, loss) in enumerate(zip(states, losses, strict=True), start=1):
+            checkpoints.save(state, Progress(epoch), loss)
+
+
+def restore(folder, which="latest", target=None):
+    with open_checkpoints(folder, CONFIG) as checkpoints:
+        return checkpoints.restore(target or new_state(seed=9), which)
+
+
+def assert_same(a, b):
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (a.params, a.opt_state, a.step),
+        (b.params, b.opt_state, b.step),
+    )
+
+
+def test_a_state_comes_back_to_the_bit(tmp_path, states):
+    progress = Progress(4, {"loss": 0.1, "grad_norm": 1 / 3, "steps": 7})
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.save(states[5], progress, None)
+    restored = restore(tmp_path)
+    assert_same(restored.state, states[5])
+    assert restored.progress == progress
+
+
+def test_the_newest_two_and_the_best_are_kept(tmp_path, states):
+    save_all(tmp_path, states.values(), [5.0, 1.0, 3.0, 4.0, 6.0, 2.0])
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        assert sorted(checkpoints.steps()) == [2, 5, 6]
+    assert int(restore(tmp_path).state.step) == 6
+    assert int(restore(tmp_path, "best").state.step) == 2
+    assert int(restore(tmp_path, 5).state.step) == 5
+    with pytest.raises(InputError, match="no checkpoint of step 3"):
+        restore(tmp_path, 3)
+
+
+def test_one_without_a_loss_is_the_latest_but_never_the_best(tmp_path, states):
+    save_all(tmp_path, [states[1], states[2]], [0.5, None])
+    assert int(restore(tmp_path).state.step) == 2
+    assert int(restore(tmp_path, "best").state.step) == 1
+
+
+def test_nothing_to_restore(tmp_path):
+    assert restore(tmp_path) is None
+    assert restore(tmp_path, "best") is None
+
+
+def test_saving_a_step_twice_is_no_error(tmp_path, states):
+    save_all(tmp_path, [states[1], states[1]], [0.5, 0.4])
+    assert int(restore(tmp_path).state.step) == 1
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted"])
+def test_a_damaged_checkpoint_is_set_aside(tmp_path, states, damage, capsys):
+    folder = tmp_path / "checkpoints"
+    save_all(folder, [states[1], states[2]], [0.5, 0.4])
+    files = [p for p in (folder / "2/state").rglob("d/*") if p.is_file()]
+    path = max(files, key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 0x40
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 3] if damage == "truncated" else content)
+    restored = restore(folder)
+    assert_same(restored.state, states[1])
+    assert "checkpoint 2 is damaged; moved to" in capsys.readouterr().err
+    assert (tmp_path / "checkpoints-damaged/2").is_dir()
+    save_all(folder, [states[2]], [0.4])  # the same step can be saved again
+    assert_same(restore(folder).state, states[2])
+
+
+def test_a_reader_passes_over_damage_and_moves_nothing(tmp_path, states, capsys):
+    folder = tmp_path / "checkpoints"
+    save_all(folder, [states[1], states[2]], [0.5, 0.4])
+    (folder / "2/flaxae_sha256.json").write_text("{}")
+    (folder / "3.orbax-checkpoint-tmp").mkdir()  # being written by a training run
+    with open_checkpoints(folder, CONFIG, writing=False) as checkpoints:
+        assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
+    assert "checkpoint 2 is damaged; passed over" in capsys.readouterr().err
+    assert {p.name for p in folder.iterdir()} == {"1", "2", "3.orbax-checkpoint-tmp"}
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, states):
+    save_all(tmp_path, [states[1]], [0.5])
+    with pytest.raises(
+        InputError, match=r"checkpoint 1 is of another model: .*kernel is .* there, "
+    ):
+        restore(tmp_path, target=new_state(filters=(4,)))
+    assert (tmp_path / "1").is_dir()
+
+
+def test_a_kill_before_the_seal_loses_nothing(tmp_path, states):
+    save_all(tmp_path, [states[1], states[2]], [0.5, 0.4])
+    (tmp_path / "2/flaxae_sha256.json").unlink()
+    assert_same(restore(tmp_path).state, states[2])
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, states, monkeypatch):
+    from orbax.checkpoint import v1 as ocp
+
+    def fail(*args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing [a page of specification]")
+
+    monkeypatch.setattr(ocp.training.Checkpointer, "save_async", fail)
+    with pytest.raises(RunError, match=r"step 1 cannot be written: the disk is full$"):
+        save_all(tmp_path, [states[1]], [0.5])

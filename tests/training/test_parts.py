@@ -1,0 +1,71 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
+from flaxae.data.store import Batch
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.training.parts import AXIS, Keys, across_devices, in_micro_batches, padded
+from flaxae.training.step import create_train_state, gradient_sums, make_rngs
+from tests.conftest import synthetic_split
+
+IMAGES = synthetic_split(10, 0).images
+BATCH = Batch(IMAGES, np.arange(10, dtype=np.int32), np.arange(10) != 3)
+KEYS = Keys(jax.random.key(1), jax.random.key(2))
+SUMS = partial(gradient_sums, noise_factor=0.3)
+
+
+def new_state(dropout_rate=0.0):
+    model = ModelConfig(filters=(3, 2), dropout_rate=dropout_rate)
+    autoencoder = Autoencoder(model, ComputeConfig(), IMAGES.shape[1:])
+    return create_train_state(autoencoder, OptimizerConfig(), make_rngs(0).init)
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    assert jax.device_count() == 2, "conftest.py asks for two virtual devices"
+    return Mesh(jax.devices(), (AXIS,))
+
+
+def variants(mesh):
+    return {
+        "micro-batches of 5": in_micro_batches(SUMS, 5),
+        "micro-batches of 4, the last of 2": in_micro_batches(SUMS, 4),
+        "one at a time": in_micro_batches(SUMS, 1),
+        "more than there are": in_micro_batches(SUMS, 99),
+        "two devices": across_devices(SUMS, mesh),
+        "micro-batches of 2 on two devices": across_devices(in_micro_batches(SUMS, 2), mesh),
+    }
+
+
+def test_sums_in_parts_are_those_of_the_whole(mesh):
+    state = new_state()
+    whole = jax.jit(SUMS)(state, BATCH, KEYS)
+    assert float(whole.examples) == 9
+    for name, sums in variants(mesh).items():
+        parts = jax.jit(sums)(state, BATCH, KEYS)
+        for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
+            limit = 1e-5 * float(jnp.abs(b).max())
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=limit, err_msg=name)
+
+
+def test_every_part_drops_its_own_units(mesh):
+    """Two equal halves of a batch give twice one half only if they drop the same."""
+    state = new_state(dropout_rate=0.5)
+    rows = np.array([0, 1, 2, 0, 1, 2], np.int32)
+    twice = Batch(IMAGES[rows], rows, np.ones(6, bool))
+    once = jax.tree.map(lambda x: x[:3], twice)
+    for sums in (in_micro_batches(SUMS, 3), across_devices(SUMS, mesh)):
+        double = 2 * float(jax.jit(SUMS)(state, once, KEYS).loss)
+        assert float(jax.jit(sums)(state, twice, KEYS).loss) != pytest.approx(double, rel=1e-4)
+
+
+def test_padding_is_masked():
+    batch = padded(BATCH, 4)
+    assert batch.images.shape[0] == 12
+    np.testing.assert_array_equal(batch.mask, [*BATCH.mask, False, False])
+    assert padded(BATCH, 5) is BATCH
