@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flaxae.commands.terminal import show_table
+
 from benchmarks.compiled import Convolution
 from benchmarks.layout_rows import LayoutResult, Row
 from benchmarks.roofline import Ceilings
-from flaxae.commands.terminal import show_table
 
 _MIB = 2**20
 _LITTLE = 0.02  # "surely" is an interval wholly farther from 1: less is no reason to choose

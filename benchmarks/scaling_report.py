@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flaxae.commands.terminal import show_table
+
 from benchmarks.layout_report import name
 from benchmarks.scaling_rows import QUANTITIES, Plan, Point, Quantity, Row, Slope
 from benchmarks.workers import WorkerFailed
-from flaxae.commands.terminal import show_table
 
 VARIED = {
     "images": "the number of images",

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flaxae.commands.terminal import show_table
+
 from benchmarks.intervals import Summary
 from benchmarks.layout_report import name
 from benchmarks.roofline import Ceilings
 from benchmarks.step_rows import SUBJECT, TOLERANCE, VARIANTS, Proof, Result, Row
-from flaxae.commands.terminal import show_table
 
 _MIB = 2**20
 _TOLD = 256  # images: the batch size that the sentence speaks of, where it was measured

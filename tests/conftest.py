@@ -19,35 +19,18 @@ import jaxtyping
 # Turns the shapes in the signatures into assertions; must come before flaxae is imported.
 jaxtyping.install_import_hook("flaxae", "beartype.beartype")
 
-import numpy as np
 import pytest
 
-from flaxae.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
-from flaxae.data import store
-from flaxae.data.store import ImageSet
-
-CLASS_NAMES = ("bar", "box", "cross")
-
-
-def synthetic_split(count: int, seed: int, shape: tuple[int, int, int] = (9, 7, 1)) -> ImageSet:
-    """Bars, boxes and crosses of random brightness: three classes that differ in shape."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int32) % 3
-    images = np.zeros((count, *shape), np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        light = rng.integers(100, 256)
-        row, column = rng.integers(1, 4, 2)
-        if label == 0:
-            image[:, column] = light
-        elif label == 1:
-            image[row : row + 4, column : column + 3] = light
-        else:
-            image[row + 1], image[:, column + 1] = light, light
-    return ImageSet(images, labels, CLASS_NAMES)
+from flaxae.config import TrainConfig
+from flaxae.data import DataConfig, store
+from flaxae.data.splits import Split
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.training import OptimizerConfig
+from tests.fixtures.images import synthetic_split
 
 
 @pytest.fixture
-def tiny_splits(monkeypatch) -> dict[str, ImageSet]:
+def tiny_splits(monkeypatch) -> dict[str, Split]:
     """50, 11 and 13 small images; every load of a dataset gets them."""
     counts = {"train": 50, "validation": 11, "test": 13}
     splits = {name: synthetic_split(n, seed) for seed, (name, n) in enumerate(counts.items())}
@@ -59,7 +42,7 @@ def tiny_splits(monkeypatch) -> dict[str, ImageSet]:
 def tiny_config(tiny_splits, tmp_path) -> TrainConfig:
     """Two epochs of a small model on `tiny_splits`, four steps each."""
     return TrainConfig(
-        model=ModelConfig(filters=(4, 3)),
+        model=ConvolutionalConfig(filters=(4, 3)),
         data=DataConfig(dataset="tiny"),
         optimizer=OptimizerConfig(batch_size=12),
         workdir=str(tmp_path / "run"),

@@ -5,20 +5,23 @@ from pathlib import Path
 
 import pytest
 
+import flaxae
+
 PACKAGE = Path(__file__).parent.parent / "flaxae"
 
 # A package imports only from itself and from packages before it.
 ORDER = [
     "errors",
-    "config",
     "data",
     "models",
     "objectives",
     "training",
+    "config",
     "evaluation",
-    "runs",
     "report",
     "export",
+    "runs",
+    "api",
     "commands",
 ]
 
@@ -26,10 +29,11 @@ ORDER = [
 EDGES = {
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},
+    "msgspec": {"config", "runs"},
+    "docstring_parser": {"commands"},
     "orbax": {"runs"},
-    "simple_parsing": {"commands"},
     "tensorboardX": {"runs"},
-    "rich": {"commands"},
+    "rich": {"report"},
     "matplotlib": {"report"},
     "pyarrow": {"export"},
     "sklearn": {"evaluation"},
@@ -37,7 +41,14 @@ EDGES = {
 }
 
 # What only touches arrays.
-PURE = ("models/", "objectives/", "training/step.py", "training/parts.py")
+PURE = (
+    "models/",
+    "objectives/",
+    "training/step.py",
+    "training/parts.py",
+    "training/schedules.py",
+    "training/state.py",
+)
 IMPURE = {"os", "pathlib", "time", "sys", "json", "shutil", "tempfile", "random", "logging"}
 
 
@@ -74,6 +85,20 @@ def test_edge_libraries_have_one_place(library):
         return any(name == library or name.startswith(f"{library}.") for name in imports(path))
 
     assert {module_of(path) for path in FILES if uses(path)} == EDGES[library]
+
+
+def test_there_are_twelve_rooms_and_none_is_named_like_a_public_function():
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    found = packages | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert found == set(ORDER)
+    assert len(found) <= 12
+    assert not found & set(flaxae.__all__)
+
+
+def test_the_loop_does_not_import_what_listens_to_it():
+    listeners = ("flaxae.runs", "flaxae.report", "flaxae.api", "rich", "orbax", "PIL")
+    for path in (PACKAGE / "training").glob("*.py"):
+        assert not [name for name in imports(path) if name.startswith(listeners)], path
 
 
 def test_pure_modules_touch_no_file_and_no_clock():

@@ -1,25 +1,34 @@
-"""The command line, generated from the dataclasses of `config.py`; nothing else.
-
-Whatever is heavy is imported after parsing, so that --help and a wrong flag answer at once.
-"""
+"""The entry point: parses the command line, runs the command, and returns the exit status."""
 
 import argparse
-import re
+import dataclasses
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
-import simple_parsing
-
-from flaxae.config import EmbedConfig, EvaluateConfig, ReconstructConfig, TrainConfig
+from flaxae import config
+from flaxae.commands import embed, evaluate, reconstruct, train
+from flaxae.commands.flags import Parser, add_flags
+from flaxae.commands.options import ProcessOptions
 from flaxae.errors import InputError, RunError
+from flaxae.models import MODELS
+from flaxae.models.options import ModelConfig
+
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "evaluate": evaluate,
+    "reconstruct": reconstruct,
+    "embed": embed,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit status: 2 for bad input, 1 where a run cannot go on."""
+    """Runs one command; returns its exit status: 2 for bad input, 1 if a run cannot continue."""
     try:
-        options = _parser().parse_args(arguments)
-        return _command(options.command)(options.config)
+        flags = vars(_parser().parse_args(arguments))
+        command = COMMANDS[flags.pop("command")]
+        return command.run(_options(command, flags))
     except InputError as error:
         print(f"flaxae: error: {error}", file=sys.stderr)
         return 2
@@ -30,49 +39,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _command(name: str) -> Callable[[Any], int]:
-    if name == "train":
-        from flaxae.commands.train import train
-
-        return train
-    if name == "embed":
-        from flaxae.commands.embed import embed
-
-        return embed
-    from flaxae.commands import trained
-
-    return {"evaluate": trained.evaluate_command, "reconstruct": trained.reconstruct_command}[name]
-
-
-class _Parser(simple_parsing.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["add_option_string_dash_variants"] = simple_parsing.DashVariant.DASH
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def format_help(self) -> str:
-        text = super().format_help()
-        # "ModelConfig ['config.model']:" over its docstring: the docstring says it to people.
-        text = re.sub(r"^\w+ \['config.*'\]:\n  (.+)\.\n", r"\1:\n", text, flags=re.MULTILINE)
-        text = re.sub(r"\s+\(default:\s+None\)", "", text)  # their help says what none means
-        tuples = r"\(default:\s+\((.+?),?\)\)"  # to be typed without commas
-        return re.sub(tuples, lambda found: f"(default: {found[1].replace(',', '')})", text)
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
+def _options(command: ModuleType, flags: Mapping[str, Any]) -> Any:
+    """The command's `Options` from the flags that were given."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
+    if command is not train:
+        return command.Options(**values)
+    names = _names(ProcessOptions)
+    process: dict[str, Any] = {name: values.pop(name) for name in names if name in values}
+    return train.Options(config=config.from_flags(values), **process)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(description="Autoencoders for images with JAX and Flax.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    configs = {
-        "train": TrainConfig,
-        "evaluate": EvaluateConfig,
-        "reconstruct": ReconstructConfig,
-        "embed": EmbedConfig,
-    }
-    for name, config in configs.items():
-        command = commands.add_parser(name, help=config.__doc__, description=config.__doc__)
-        command.add_arguments(config, dest="config")
+    parser = Parser(description="Autoencoders for images with JAX and Flax.")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="command", parser_class=Parser
+    )
+    for name, command in COMMANDS.items():
+        text = f"{_first_line(command.Options)}."
+        subparser = commands.add_parser(name, help=text, description=text)
+        if command is train:
+            _add_train_flags(subparser)
+        else:
+            add_flags(subparser, "Options", [command.Options], _names(command.Options))
     return parser
+
+
+def _add_train_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every room, a group each; a model's own flags under the model's name."""
+    common = _names(ModelConfig)
+    default = config.TrainConfig().model.name
+    group = parser.add_argument_group("Model")
+    text = f"The kind of autoencoder (default: {default})"
+    group.add_argument("--model", choices=tuple(MODELS), help=text)
+    add_flags(parser, "Every model", [ModelConfig], common)
+    for name, cls in MODELS.items():
+        own = [each for each in _names(cls) if each not in common]
+        add_flags(parser, f"{_first_line(cls)} (--model {name})", [cls], own)
+    for section, cls in config.sections(ModelConfig).items():
+        if section != "model":
+            add_flags(parser, _first_line(cls), [cls], _names(cls))
+    own = [*config.own_fields(), *_names(ProcessOptions)]
+    add_flags(parser, "Run", [config.TrainConfig, ProcessOptions], own)
+
+
+def _first_line(cls: type[Any]) -> str:
+    return (cls.__doc__ or cls.__name__).splitlines()[0].rstrip(".")
+
+
+def _names(cls: type[Any]) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]

@@ -1,1 +1,30 @@
 """Images in: the sources, the store of decoded arrays, and batches."""
+
+import re
+from dataclasses import dataclass, field
+
+from flaxae.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Data.
+
+    Raises:
+        InputError: `dataset` is no name of a dataset.
+
+    Example:
+        >>> flaxae.DataConfig(dataset="fashion_mnist").dataset
+        'fashion_mnist'
+    """
+
+    dataset: str = "mnist_5k"
+    """mnist_5k (no download), mnist, fashion_mnist, kmnist, or images that TFDS has prepared."""
+    data_dir: str | None = field(default=None, metadata={"changeable": True})
+    """Folder of prepared datasets (none: $TFDS_DATA_DIR, else TFDS's ~/tensorflow_datasets)."""
+    manual_dir: str | None = field(default=None, metadata={"changeable": True})
+    """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
+
+    def __post_init__(self) -> None:
+        known_form = re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.]+)?", self.dataset) is not None
+        require(known_form, "--dataset", repr(self.dataset), "name, name/config or name:version")

@@ -1,4 +1,4 @@
-"""Image sets in memory or memory-mapped, and epochs of batches as a function of (seed, epoch)."""
+"""Decoded datasets on disk: .npy files beside the prepared dataset, memory-mapped."""
 
 import hashlib
 import json
@@ -7,55 +7,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
 
-from flaxae.config import DataConfig
+from flaxae.data import DataConfig
 from flaxae.data.sources import OWN_DATASETS
+from flaxae.data.splits import SPLITS, Split
 
 if TYPE_CHECKING:
     from flaxae.data.sources.prepare import PreparedDataset
 
-AnyArray = np.ndarray | jax.Array  # on the host, or on the device
-
-SPLITS = ("train", "validation", "test")
 _ARRAYS = "flaxae_arrays"  # inside the prepared dataset's folder, and so deleted with it
 
 
-class ImageSet(NamedTuple):
-    """Images, what is on them, and the names of what can be on them."""
-
-    images: UInt8[np.ndarray, "examples height width channels"]
-    labels: Int32[np.ndarray, " examples"] | None
-    class_names: tuple[str, ...]  # empty where there are no labels
-
-
-class Batch(NamedTuple):
-    """Images of one step and their rows in the split; `mask` is False for padding."""
-
-    images: UInt8[AnyArray, "batch height width channels"]
-    rows: Int32[AnyArray, " batch"]
-    mask: Bool[AnyArray, " batch"]
-
-
-class Rows(NamedTuple):
-    """A batch whose images are on the device already, as rows of all of them."""
-
-    rows: Int32[AnyArray, " batch"]
-    mask: Bool[AnyArray, " batch"]
-
-
-def load(config: DataConfig) -> dict[str, ImageSet]:
+def load(config: DataConfig) -> dict[str, Split]:
     """The splits train, validation and test, memory-mapped.
 
-    The first time they are decoded through TFDS and kept as .npy beside the dataset; from then on
-    neither TFDS nor a decoder is involved.
+    The first call decodes them through TFDS and keeps them as .npy beside the dataset. Later calls
+    use neither TFDS nor a decoder.
 
     Raises:
-        InputError: the dataset is unknown, or cannot be had on this machine.
+        InputError: the dataset is unknown, or not available on this machine.
     """
     data_dir = _data_dir(config)
     if config.dataset in OWN_DATASETS:
@@ -69,79 +42,12 @@ def load(config: DataConfig) -> dict[str, ImageSet]:
     return _read_arrays(dataset.folder) or _decode(dataset)
 
 
-def select(splits: dict[str, ImageSet], name: str) -> ImageSet:
-    """One split, or with "all" the three of them one after the other."""
-    if name != "all":
-        return splits[name]
-    parts = [splits[split] for split in SPLITS]
-    labels = [part.labels for part in parts if part.labels is not None]
-    return ImageSet(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate(labels) if labels else None,
-        parts[0].class_names,
-    )
-
-
-def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " examples"]:
-    """The order in which an epoch visits the examples: a function of nothing but its arguments."""
-    order = np.arange(examples, dtype=np.int32)
-    np.random.default_rng((seed, epoch)).shuffle(order)
-    return order
-
-
-def training_batches(
-    images: UInt8[np.ndarray, "examples height width channels"],
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    first_step: int = 0,
-) -> Iterator[Batch]:
-    """`training_rows` with their images."""
-    for rows, mask in training_rows(len(images), batch_size, seed, epoch, first_step):
-        yield Batch(images[rows], rows, mask)
-
-
-def training_rows(
-    examples: int, batch_size: int, seed: int, epoch: int, first_step: int = 0
-) -> Iterator[Rows]:
-    """Full batches of one epoch, from its step `first_step` on.
-
-    The examples that do not fill a batch are left out; every epoch leaves out others.
-    """
-    order = epoch_order(seed, epoch, examples)
-    mask = np.ones(batch_size, bool)
-    for step in range(first_step, examples // batch_size):
-        yield Rows(order[step * batch_size : (step + 1) * batch_size], mask)
-
-
-def evaluation_batches(
-    images: UInt8[np.ndarray, "examples height width channels"], batch_size: int
-) -> Iterator[Batch]:
-    """All images in their order; the last batch is filled up with zeros, masked out."""
-    for first in range(0, len(images), batch_size):
-        part = images[first : first + batch_size]
-        padding = batch_size - len(part)
-        padded = np.pad(part, ((0, padding), (0, 0), (0, 0), (0, 0))) if padding else part
-        rows = np.arange(first, first + batch_size, dtype=np.int32)
-        yield Batch(padded, rows, rows < len(images))
-
-
-def pick_examples(labels: Int32[np.ndarray, " examples"] | None, count: int) -> list[int]:
-    """Rows of `count` examples to look at: one of each class in turn, where there are labels."""
-    if labels is None:
-        return list(range(count))
-    by_class = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
-    deepest = max(map(len, by_class))
-    rows = [int(group[turn]) for turn in range(deepest) for group in by_class if turn < len(group)]
-    return rows[:count]
-
-
 def _data_dir(config: DataConfig) -> Path:
     name = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return Path(name).expanduser().absolute()
 
 
-def _decode(dataset: "PreparedDataset") -> dict[str, ImageSet]:
+def _decode(dataset: "PreparedDataset") -> dict[str, Split]:
     """Decodes all splits into memory-mapped files; into memory where the folder is read-only."""
     from flaxae.data.sources.prepare import decode
 
@@ -162,10 +68,10 @@ def _decode(dataset: "PreparedDataset") -> dict[str, ImageSet]:
     return arrays
 
 
-def _gather(dataset: "PreparedDataset", chunks: Iterator[tuple[np.ndarray, Any]]) -> ImageSet:
+def _gather(dataset: "PreparedDataset", chunks: Iterator[tuple[np.ndarray, Any]]) -> Split:
     images, labels = zip(*chunks, strict=True)
     labels_known = dataset.class_names is not None
-    return ImageSet(
+    return Split(
         np.concatenate(images),
         np.concatenate(labels) if labels_known else None,
         dataset.class_names or (),
@@ -199,7 +105,7 @@ def _put_in_place(scratch: Path, target: Path) -> None:
             raise
 
 
-def _read_arrays(folder: Path) -> dict[str, ImageSet] | None:
+def _read_arrays(folder: Path) -> dict[str, Split] | None:
     """The splits kept in `folder`, or None where they are absent, damaged or out of date."""
     try:
         description = json.loads((folder / _ARRAYS / "description.json").read_text())
@@ -207,7 +113,7 @@ def _read_arrays(folder: Path) -> dict[str, ImageSet] | None:
             return None
         class_names = description["class_names"]
         return {
-            split: ImageSet(
+            split: Split(
                 np.load(folder / _ARRAYS / f"{split}_images.npy", mmap_mode="r"),
                 np.load(folder / _ARRAYS / f"{split}_labels.npy") if class_names else None,
                 tuple(class_names or ()),

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,9 @@ def _exit_on_sigterm() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         sys.exit(128 + number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Python allows no handlers
+        return
     previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield

@@ -1,8 +1,8 @@
-"""Linen layers in either layout: they hold the parameters, `kernels/` computes.
+"""Linen layers in either layout: they hold the parameters, and `ops/` computes.
 
 Kernels are HWIO in both layouts, so that one checkpoint serves both (flax itself has no NCHW).
-Every layer sows its activation into the collection "intermediates"; only where somebody asks for
-that collection are the operations taken apart, so that there is an activation to see.
+Every layer sows its activation into the collection "intermediates". Fused operations are split
+only if the caller asks for that collection, because a fused operation has no such activation.
 """
 
 from types import ModuleType
@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flaxae.config import ComputeConfig
 from flaxae.models import ops
 from flaxae.models.ops import plain
+from flaxae.models.options import ComputeConfig
 
 Images = Float[Array, "batch _ _ _"]  # in the layout of the computation
 Rows = Float[Array, "batch _"]
@@ -85,7 +85,7 @@ class ConvTranspose(nn.Module):
 class UpsampleHead(nn.Module):
     """The decoder's end: `ConvTranspose`, dropout, a stride-1 one to the image's channels, crop.
 
-    One layer and not three, because the fast form never builds what lies between them.
+    One layer instead of three, because the CPU form never computes the arrays between them.
     """
 
     filters: int
@@ -145,7 +145,7 @@ def channels(x: Images, layout: str) -> int:
 def _weights(
     layer: nn.Module, kernel_shape: tuple[int, ...], prefix: str = ""
 ) -> tuple[jax.Array, jax.Array]:
-    """A kernel and a bias: float32 parameters, handed out in the type of the computation."""
+    """A kernel and a bias: float32 parameters, cast to the type of the computation."""
     kernel = layer.param(f"{prefix}kernel", _he_normal, kernel_shape, jnp.float32)
     bias = layer.param(f"{prefix}bias", nn.initializers.zeros, kernel_shape[-1:], jnp.float32)
     dtype = layer.compute.dtype  # type: ignore[attr-defined]

@@ -1,22 +1,37 @@
-"""The training objective, one number an example."""
+"""The objectives: each example's loss, and what else is measured of it while training."""
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+Images = Float[Array, "batch height width channels"]
+Values = Float[Array, " batch"]
 
-def reconstruction_loss(
-    logits: Float[Array, "batch height width channels"],
-    images: Float[Array, "batch height width channels"],
-) -> Float[Array, " batch"]:
-    """Sigmoid cross-entropy of logits and pixels in 0..1: each image's mean, in nats a pixel.
 
-    The mean is a product with a constant, because XLA:CPU takes a sum's arguments with it into a
-    library that is slow at logarithms (with gradients, for 256 images: 6 -> 1 ms); on a GPU XLA
-    makes it a sum again.
+def bce(logits: Images, images: Images, extras: Mapping[str, Values]) -> dict[str, Values]:
+    """Sigmoid cross-entropy of logits and pixels in 0..1, in nats a pixel."""
+    return with_extras(sigmoid_cross_entropy(logits, images), extras)
+
+
+def with_extras(loss: Values, extras: Mapping[str, Values]) -> dict[str, Values]:
+    """`loss` plus those extras whose names end in "_loss"; all extras are reported too."""
+    return {"loss": sum((v for k, v in extras.items() if k.endswith("_loss")), loss), **extras}
+
+
+def sigmoid_cross_entropy(logits: Images, images: Images) -> Values:
+    """-x log(p) - (1 - x) log(1 - p) for p = sigmoid(logit), as each image's mean over pixels."""
+    return _pixel_mean(_softplus(logits) - logits * images)
+
+
+def _pixel_mean(losses: Images) -> Values:
+    """Each image's mean, as a product with a constant.
+
+    XLA:CPU fuses a sum with its arguments into a library that computes logarithms slowly
+    (benchmarks/attempts.md). On a GPU, XLA turns the product into a sum again.
     """
-    losses = _softplus(logits) - logits * images
     flat = losses.reshape(len(losses), -1)
     weights = jnp.full(flat.shape[1], 1 / flat.shape[1], flat.dtype)
     return jnp.dot(flat, weights, precision=lax.Precision.HIGHEST)
@@ -26,9 +41,8 @@ def reconstruction_loss(
 def _softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + exp(x)) without overflow.
 
-    From |x| = 17 on the logarithm is 0; log1p would keep its last digits, in four times the time.
-
-    The derivative is given, because that of |x| errs at 0.
+    The logarithm rounds to 0 from |x| = 17 on. `log1p` would keep its last digits, but is slower.
+    The derivative is given by hand, because that of |x| is wrong at 0.
     """
     return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
 

@@ -1,63 +1,53 @@
-"""Reconstruction quality as sums, divided once at the end: exact for any batch size."""
+"""Means over a split: sums over examples with a mask, divided once at the end.
+
+The result is the same for any batch size and any number of devices.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from flaxae.objectives.losses import reconstruction_loss
+Images = Float[Array, "batch height width channels"]
+Sums = dict[str, Any]  # name -> sum over examples; "examples" is their number
 
 
-class Sums(NamedTuple):
-    """What a batch, or a whole split, adds up to."""
-
-    loss: Float[Array, ""] | float  # of each example's mean over its pixels, in nats
-    squared_error: (
-        Float[Array, ""] | float
-    )  # of each example's mean over its pixels, pixels in 0..1
-    examples: Float[Array, ""] | float
+def mean_squared_error(reconstructions: Images, images: Images) -> Float[Array, " batch"]:
+    """Each image's mean over its pixels, in units of the pixel range 0..1, squared."""
+    return jnp.mean((reconstructions - images) ** 2, axis=(1, 2, 3))
 
 
-class Quality(NamedTuple):
-    """Means over a split: loss in nats a pixel, errors in units of the pixel range 0..1."""
-
-    loss: float
-    mse: float
-    rmse: float
-    psnr: float  # dB, of the split's mean squared error
-    examples: int
-
-
-def reconstruction_sums(
-    logits: Float[Array, "batch height width channels"],
-    images: Float[Array, "batch height width channels"],
-    mask: Bool[Array | np.ndarray, " batch"],
+def masked_sums(
+    values: Mapping[str, Float[Array, " batch"]], mask: Bool[Array | np.ndarray, " batch"]
 ) -> Sums:
-    """The sums over those examples of a batch for which `mask` holds."""
-    errors = example_errors(logits, images)
-    losses = reconstruction_loss(logits, images)
-    return Sums(*(jnp.sum(jnp.where(mask, x, 0)) for x in (losses, errors, jnp.ones_like(errors))))
+    """The sum of each value over the examples for which `mask` holds, and their number."""
+    sums = {name: jnp.sum(jnp.where(mask, value, 0)) for name, value in values.items()}
+    return sums | {"examples": jnp.sum(mask, dtype=jnp.float32)}
 
 
-def example_errors(
-    logits: Float[Array, "batch height width channels"],
-    images: Float[Array, "batch height width channels"],
-) -> Float[Array, " batch"]:
-    """Each example's mean squared error over its pixels, in units of the pixel range 0..1."""
-    return jnp.mean((jax.nn.sigmoid(logits) - images) ** 2, axis=(1, 2, 3))
+def add(total: Mapping[str, float], part: Sums) -> dict[str, float]:
+    """Adds in Python's double precision, so that many batches lose nothing."""
+    return {name: total.get(name, 0.0) + float(value) for name, value in part.items()}
 
 
-def add(total: Sums, part: Sums) -> Sums:
-    """Sums in Python's double precision, so that many batches lose nothing."""
-    return Sums(*(t + float(p) for t, p in zip(total, part, strict=True)))
+def means(sums: Mapping[str, float]) -> dict[str, Any]:
+    """Divides by the number of examples, and adds the quantities in `DERIVED`."""
+    count = sums["examples"]
+    values = {name: value / count for name, value in sums.items() if name != "examples"}
+    derived = {name: f(values[base]) for name, (base, f) in DERIVED.items() if base in values}
+    return {**values, **derived, "examples": round(count)}
 
 
-def quality(sums: Sums) -> Quality:
-    """Divides, once."""
-    loss, squared_error, examples = (float(value) for value in sums)
-    mse = squared_error / examples
-    psnr = -10 * math.log10(mse) if mse > 0 else math.inf
-    return Quality(loss / examples, mse, math.sqrt(mse), psnr, round(examples))
+def _psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB, of the split's mean squared error."""
+    return -10 * math.log10(mse) if mse > 0 else math.inf
+
+
+# Name -> the mean that it follows from, and how.
+DERIVED: dict[str, tuple[str, Callable[[float], float]]] = {
+    "rmse": ("mse", math.sqrt),
+    "psnr": ("mse", _psnr),
+}

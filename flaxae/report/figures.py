@@ -1,14 +1,11 @@
 """Pictures for people: grids of reconstructions, and their animation over the epochs."""
 
 import io
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-from flaxae.runs.workdir import write_atomically
 
 _CELL = 64  # pixels that an image is enlarged to, at least, by a whole factor
 _GAP = 4
@@ -20,7 +17,7 @@ _FRAME_MS, _LAST_FRAME_MS = 200, 2000
 def reconstruction_grid(
     rows: Mapping[str, UInt8[np.ndarray, "examples height width channels"]], title: str
 ) -> Image.Image:
-    """One row of images under the other, each with its name at the left, below a title."""
+    """Rows of images below a title, each row with its name at the left."""
     count, height, width, _ = next(iter(rows.values())).shape
     scale = max(1, -(-_CELL // height))
     font = ImageFont.load_default(_FONT_SIZE)
@@ -42,25 +39,21 @@ def reconstruction_grid(
 
 
 def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
-    """An RGB picture of an image; channels that are not 3 are shown as their mean."""
+    """An RGB picture of an image; the mean of its channels if there are not three."""
     if image.shape[-1] != 3:
         image = image.mean(-1, keepdims=True).round().astype(np.uint8).repeat(3, -1)
     return Image.fromarray(image, "RGB")
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG, whole or not at all, in a folder that is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def save_animation(folder: Path) -> None:
-    """Makes animation.webp of the epoch_*.png in `folder`, if any: endless, resting on the last."""
-    frames = [Image.open(path).convert("RGB") for path in sorted(folder.glob("epoch_*.png"))]
-    if not frames:  # somebody deleted them
-        return
+def animation(frames: Sequence[Image.Image]) -> bytes:
+    """The frames as an animated WebP file that repeats, with a pause on the last frame."""
     size = tuple(map(max, zip(*(frame.size for frame in frames), strict=True)))
     first, *others = (ImageOps.pad(frame, size, color=_PAPER, centering=(0, 0)) for frame in frames)
     buffer = io.BytesIO()
@@ -73,4 +66,4 @@ def save_animation(folder: Path) -> None:
         loop=0,
         lossless=True,
     )
-    write_atomically(folder / "animation.webp", buffer.getvalue())
+    return buffer.getvalue()

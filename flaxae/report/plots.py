@@ -5,7 +5,6 @@ Through its objects and not pyplot, which keeps figures in a global list.
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -13,16 +12,14 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from flaxae.runs.workdir import write_atomically
-
 _DPI = 120
 _MOST_NUMBERED = 20  # classes; more of them leave no room for names and numbers
 
 
-def save_confusion(
-    path: Path, confusion: Int[np.ndarray, "classes classes"], class_names: Sequence[str]
-) -> None:
-    """A matrix of counts, a row for each class and a column for each answer."""
+def draw_confusion(
+    confusion: Int[np.ndarray, "classes classes"], class_names: Sequence[str]
+) -> bytes:
+    """A PNG of a matrix of counts, a row for each class and a column for each answer."""
     count = len(class_names)
     inches = min(max(4.0, 0.55 * count + 1.5), 12.0)
     figure = Figure(figsize=(inches, inches), layout="constrained")
@@ -36,17 +33,16 @@ def save_confusion(
             color = "white" if shares[row, column] > 0.5 else "black"
             count_text = str(confusion[row, column])
             axes.text(column, row, count_text, ha="center", va="center", color=color)
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_embedding(
-    path: Path,
+def draw_embedding(
     plane: Float32[np.ndarray, "examples 2"],
     variance_ratio: Sequence[float],
     labels: Int[np.ndarray, " examples"] | None,
     class_names: Sequence[str],
-) -> None:
-    """Points on the plane of the first two principal components, colored by class."""
+) -> bytes:
+    """A PNG of points on the plane of the first two principal components, colored by class."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.add_subplot(
         xlabel=_axis_label(1, variance_ratio[0]), ylabel=_axis_label(2, variance_ratio[1])
@@ -65,7 +61,7 @@ def save_embedding(
         for text, name in zip(legend.get_texts(), class_names, strict=True):
             text.set_parse_math(False)
             text.set_text(name)  # only now, because a label that begins with "_" is left out
-    _save(figure, path)
+    return _png(figure)
 
 
 def _axis_label(number: int, share: float) -> str:
@@ -80,9 +76,8 @@ def _colors(count: int) -> Float32[np.ndarray, "classes 4"]:
     return np.asarray(colormaps["hsv"](np.linspace(0, 1, count, endpoint=False)), np.float32)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=_DPI)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()

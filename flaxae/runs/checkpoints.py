@@ -1,31 +1,36 @@
 """Checkpoints of a run, through Orbax: the newest two and the best by validation loss.
 
-Orbax does not notice flipped bytes in array data, so every finished checkpoint is sealed with the
-sha256 of its files, and only one that still fits its seal is restored.
+Orbax does not detect flipped bytes in array data. So every complete checkpoint is sealed with the
+sha256 of its files, and a checkpoint is restored only if its files still have these.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 from flax.training.train_state import TrainState
 from orbax.checkpoint import v1 as ocp
 
-from flaxae.config import TrainConfig
+from flaxae.config import TrainConfig, to_json
 from flaxae.errors import InputError, RunError
 from flaxae.runs.workdir import write_atomically
-from flaxae.training.step import named_leaves
+from flaxae.training.epoch import EpochSums
+from flaxae.training.loop import View
+from flaxae.training.state import named_leaves
 
 _SEAL = "flaxae_sha256.json"
+# Orbax numbers its operations in one counter for the whole process, so that a save which starts
+# while another one is written breaks both. Runs in several threads take turns.
+_turn = threading.Lock()
+_last_save: list[Any] = []  # the future of the save that started last, if there was one
 _policies: Any = ocp.training.preservation_policies
 
 
@@ -33,7 +38,7 @@ class Progress(NamedTuple):
     """Where in the run a checkpoint was taken."""
 
     epoch: int  # epochs completed
-    sums: Mapping[str, Any] = MappingProxyType({})  # of the epoch that was under way, if one was
+    sums: EpochSums = EpochSums()  # of the epoch under way, if there was one
 
 
 class Restored(NamedTuple):
@@ -44,7 +49,7 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in one folder; made by `open_checkpoints`."""
+    """The checkpoints in one folder, and the callback that saves them; see `open_checkpoints`."""
 
     def __init__(
         self, checkpointer: ocp.training.Checkpointer, config: TrainConfig, writing: bool
@@ -52,43 +57,51 @@ class Checkpoints:
         self._checkpointer = checkpointer
         self._config = config
         self._writing = writing
-        self._being_written: tuple[int, Any] | None = None  # a step, and Orbax's promise
+        self._being_written: tuple[int, Any] | None = None  # a step, and Orbax's future
+
+    def on_epoch(self, view: View) -> None:
+        """Saves an epoch's state."""
+        self.save(view.state, Progress(view.epoch), float(view.record["validation_loss"]))
+
+    def on_end(self, view: View) -> None:
+        """Saves the steps of an epoch that was stopped."""
+        if view.status == "stopped" and view.sums.steps:
+            self.save(view.state, Progress(view.epoch, view.sums), None)
 
     def save(self, state: TrainState, progress: Progress, validation_loss: float | None) -> None:
-        """Starts writing a checkpoint and returns; without a loss it is never the best one.
+        """Starts writing a checkpoint and returns; one without a loss is never the best.
 
         Raises:
-            RunError: this one, or the one before, cannot be written.
+            RunError: this checkpoint, or the one before, cannot be written.
         """
         self.finish()
         step = int(state.step)
         if step in self.steps():
             return
         metadata = {
-            "config": dataclasses.asdict(self._config),
-            "progress": {"epoch": progress.epoch, "sums": dict(progress.sums)},
+            "config": json.loads(to_json(self._config)),
+            "progress": {"epoch": progress.epoch, "sums": _flat(progress.sums)},
             "devices": jax.device_count(),
         }
         metrics: Any = None if validation_loss is None else {"validation_loss": validation_loss}
-        # Through JSON because Orbax takes no tuples.
-        metadata = json.loads(json.dumps(metadata))
-        with _one_line(step):
-            promise = self._checkpointer.save_async(
+        with _one_line(step), _in_turn():
+            future = self._checkpointer.save_async(
                 step, _arrays(state), force=True, metrics=metrics, custom_metadata=metadata
             )
-        self._being_written = (step, promise)
+            _last_save[:] = [future]
+        self._being_written = (step, future)
 
     def finish(self) -> None:
-        """Waits for the checkpoint that is being written, if one is, and seals it.
+        """Waits for the checkpoint that is being written, if there is one, and seals it.
 
         Raises:
             RunError: it cannot be written.
         """
         if self._being_written is not None:
-            step, promise = self._being_written
+            step, future = self._being_written
             self._being_written = None
             with _one_line(step):
-                promise.result()
+                future.result()
                 folder = self._folder(step)
                 write_atomically(folder / _SEAL, json.dumps(_file_hashes(folder)).encode())
 
@@ -98,7 +111,7 @@ class Checkpoints:
     def restore(self, target: TrainState, which: str | int = "latest") -> Restored | None:
         """A checkpoint in the shape of `target`: "latest", "best", or of one step; None if none.
 
-        A damaged checkpoint is set aside, with a word, and the next one in line is taken.
+        A damaged checkpoint is moved away, with a message on stderr, and the next one is taken.
 
         Raises:
             InputError: there is no checkpoint of that step, or it is of another model.
@@ -133,21 +146,24 @@ class Checkpoints:
         if sealed is False:
             return None
         try:
-            stored = self._checkpointer.metadata(step)
-            mismatch = _first_mismatch(stored.metadata, _arrays(target))
-            if mismatch:
-                raise InputError(f"checkpoint {step} is of another model: {mismatch}")
-            abstract = jax.tree.map(_abstract, _arrays(target))
-            arrays = self._checkpointer.load(step, abstract)
+            with _in_turn():
+                stored = self._checkpointer.metadata(step)
+                mismatch = _first_mismatch(stored.metadata, _arrays(target))
+                if mismatch:
+                    raise InputError(f"checkpoint {step} is of another model: {mismatch}")
+                abstract = jax.tree.map(_abstract, _arrays(target))
+                arrays = self._checkpointer.load(step, abstract)
         except InputError:
             raise
-        except Exception as error:  # Orbax and TensorStore have no error of their own to catch
+        except Exception as error:  # Orbax and TensorStore have no common error class
             if not sealed:
                 return None
             reason = str(error).splitlines()[0][:300]
             raise RunError(f"checkpoint {step} is whole but cannot be read: {reason}") from error
         metadata: Any = stored.custom_metadata
-        return Restored(target.replace(**arrays), Progress(**metadata["progress"]))
+        progress = metadata["progress"]
+        sums = _from_flat(progress["sums"])
+        return Restored(target.replace(**arrays), Progress(progress["epoch"], sums))
 
     def _folder(self, step: int) -> Path:
         return Path(self._checkpointer.directory) / str(step)
@@ -169,8 +185,7 @@ def open_checkpoints(
 ) -> Iterator[Checkpoints]:
     """The checkpoints in `folder`; leaving the block waits until the last one is written.
 
-    Without `writing` nothing in the folder is changed, so that a run can be looked at while it
-    trains.
+    Without `writing`, nothing in the folder is changed, so that a run can be read while it trains.
     """
     policy = _policies.AnyPreservationPolicy(
         [
@@ -185,28 +200,59 @@ def open_checkpoints(
     checkpointer = ocp.training.Checkpointer(
         str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=writing
     )
-    # Orbax logs every error of its threads with its traceback; we tell each in a sentence.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
     checkpoints = Checkpoints(checkpointer, config, writing)
+    with _silent_log():
+        try:
+            yield checkpoints
+            checkpoints.finish()
+        except BaseException:
+            with contextlib.suppress(Exception):  # it raises again what a save raised before
+                checkpointer.close()
+            raise
+        checkpointer.close()
+
+
+@contextlib.contextmanager
+def _silent_log() -> Iterator[None]:
+    """Turns off Orbax's log: it has a traceback of every error that we raise as one line."""
+    log = logging.getLogger("absl")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
-        yield checkpoints
-        checkpoints.finish()
-    except BaseException:
-        with contextlib.suppress(Exception):  # it raises again what a save raised before
-            checkpointer.close()
-        raise
-    checkpointer.close()
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextlib.contextmanager
+def _in_turn() -> Iterator[None]:
+    """Waits until no other operation of Orbax is under way in this process."""
+    with _turn:
+        for future in _last_save:
+            with contextlib.suppress(Exception):  # its own run raises it
+                future.result()
+        yield
 
 
 @contextlib.contextmanager
 def _one_line(step: int) -> Iterator[None]:
-    """Turns Orbax's and TensorStore's errors, pages long, into one sentence."""
+    """Turns errors of Orbax and TensorStore, which are pages long, into one line."""
     try:
         yield
     except Exception as error:
         reason = "the disk is full" if "RESOURCE_EXHAUSTED" in str(error) else str(error)
         first = reason.splitlines()[0][:300]
         raise RunError(f"the checkpoint of step {step} cannot be written: {first}") from error
+
+
+def _flat(sums: EpochSums) -> dict[str, float]:
+    """The sums as flaxae has always stored them: the number of steps among the totals."""
+    return {**sums.totals, "steps": sums.steps} if sums.steps else {}
+
+
+def _from_flat(values: dict[str, float]) -> EpochSums:
+    totals = {name: float(value) for name, value in values.items() if name != "steps"}
+    return EpochSums(totals, int(values.get("steps", 0)))
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
@@ -216,7 +262,7 @@ def _file_hashes(folder: Path) -> dict[str, str]:
 
 
 def _fits_seal(folder: Path) -> bool | None:
-    """Whether the files are those that were sealed; None where a kill left no time for sealing."""
+    """Whether the files are those that were sealed; None if a kill came before the seal."""
     try:
         return json.loads((folder / _SEAL).read_text()) == _file_hashes(folder)
     except FileNotFoundError:

@@ -1,61 +1,74 @@
-"""TensorBoard events of a run: scalars, pictures, and histograms of weights and activations."""
+"""The recorder of TensorBoard's events: scalars, pictures and histograms."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import jax
 import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
 
+from flaxae.runs.pictures import Pictures
+from flaxae.training.loop import View
+
 Arrays = Mapping[str, jax.Array | np.ndarray]
 
 _BINS = 64
 
 
-class EventLog:
-    """An event file in the run's folder; a context manager that flushes when left."""
+class Events:
+    """Writes an event file in the run's folder; `pictures` has drawn the epoch's picture."""
 
-    def __init__(self, workdir: Path, next_step: int) -> None:
-        # What an earlier start wrote past its last checkpoint is hidden, from `next_step` on. The
-        # suffix keeps two starts in one second from sharing a file.
+    def __init__(self, workdir: Path, pictures: Pictures | None = None) -> None:
+        self._workdir = workdir
+        self._pictures = pictures
+        self._writer: SummaryWriter | None = None
+
+    def on_start(self, view: View) -> None:
+        """Opens the file."""
+        # `purge_step` hides what an earlier start wrote after its last checkpoint. The suffix
+        # keeps two starts in one second from sharing a file.
         self._writer = SummaryWriter(
-            str(workdir), purge_step=next_step, filename_suffix=f".{next_step}"
+            str(self._workdir), purge_step=view.step + 1, filename_suffix=f".{view.step + 1}"
         )
 
-    def __enter__(self) -> "EventLog":
-        return self
+    def on_epoch(self, view: View) -> None:
+        """Writes the epoch's numbers, picture and histograms."""
+        assert self._writer is not None, "on_start comes first"
+        picture = self._pictures.latest if self._pictures else None
+        write_epoch(
+            self._writer, view.step, view.record, picture, view.parameters, view.activations
+        )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._writer.close()
+    def on_end(self, view: View) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
 
-    def epoch(
-        self,
-        step: int,
-        record: Mapping[str, int | float],
-        picture: Image.Image,
-        parameters: Arrays,
-        activations: Arrays,
-    ) -> None:
-        """What the original logged: scalars, picture, histograms, fractions of silent units."""
-        for name, value in record.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
-        for name, array in parameters.items():
-            self._histogram(f"parameters/{name}", array, step)
-        for name, array in activations.items():
-            self._histogram(name, array, step)
-            zeros = float(np.mean(np.asarray(array) == 0))
-            self._writer.add_scalar(f"fraction_of_zeros/{name}", zeros, step)
-        self._writer.flush()
 
-    def _histogram(self, name: str, array: jax.Array | np.ndarray, step: int) -> None:
-        values = np.asarray(array, np.float32).ravel()
-        # NumPy takes a number of bins; tensorboardX annotates only names of rules for it.
-        self._writer.add_histogram(name, values, step, bins=_BINS)  # pyright: ignore
+def write_epoch(
+    writer: SummaryWriter,
+    step: int,
+    record: Mapping[str, int | float],
+    picture: Image.Image | None,
+    parameters: Arrays,
+    activations: Arrays,
+) -> None:
+    """Scalars, picture, histograms, and the fraction of zeros in each activation."""
+    for name, value in record.items():
+        writer.add_scalar(name, value, step)
+    if picture is not None:
+        writer.add_image("reconstructions", np.asarray(picture), step, dataformats="HWC")
+    for name, array in parameters.items():
+        _histogram(writer, f"parameters/{name}", array, step)
+    for name, array in activations.items():
+        _histogram(writer, name, array, step)
+        zeros = float(np.mean(np.asarray(array) == 0))
+        writer.add_scalar(f"fraction_of_zeros/{name}", zeros, step)
+    writer.flush()
+
+
+def _histogram(writer: SummaryWriter, name: str, array: jax.Array | np.ndarray, step: int) -> None:
+    values = np.asarray(array, np.float32).ravel()
+    # NumPy takes a number of bins; tensorboardX annotates only names of rules for it.
+    writer.add_histogram(name, values, step, bins=_BINS)  # pyright: ignore

@@ -1,22 +1,20 @@
 """A profile of a few training steps: for XProf or Perfetto, and its costliest operations."""
 
-import contextlib
 import gzip
-import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from flaxae.errors import RunError
-from flaxae.training.epoch import OnCall
+from flaxae.training.loop import View
 
 _WARM_UP, _RECORDED = 3, 5  # calls
-# They last as long as what they contain, which is counted by itself.
+# Their time is that of the operations in them, which are counted by themselves.
 _CONTAINERS = ("while", "call", "conditional")
 
 
@@ -24,40 +22,54 @@ class Operation(NamedTuple):
     """A compiled operation, summed over devices and calls."""
 
     name: str
-    origin: str  # the layer that it computes, as far as the program tells
+    origin: str  # the layer that it computes, if the program says so
     milliseconds: float
     share: float  # of all operations, 0..1
     times: int
 
 
-@contextlib.contextmanager
-def recording(folder: Path, on_call: OnCall) -> Iterator[OnCall]:
-    """`on_call`, which records some calls after the first ones; ends the record when left."""
-    calls = itertools.count(1)
-    under_way = False
+class Profile:
+    """Records some calls after the first ones, in the first epoch of this start."""
 
-    def recorded(steps: int, loss: float, images_per_second: float) -> None:
-        nonlocal under_way
-        call = next(calls)
-        if call == _WARM_UP:
-            jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
-            under_way = True
-        if call == _WARM_UP + _RECORDED:
-            jax.profiler.stop_trace()
-            under_way = False
-        on_call(steps, loss, images_per_second)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._calls = 0
+        self._recording = False
+        self._programs: Sequence[str] = ()
 
-    try:
-        yield recorded
-    finally:
-        if under_way:
+    def on_call(self, view: View) -> None:
+        """Starts and ends the record."""
+        self._calls += 1
+        if self._calls == _WARM_UP:
+            jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
+            self._recording = True
+        if self._calls == _WARM_UP + _RECORDED:
+            self._stop()
+
+    def on_epoch(self, view: View) -> None:
+        """Ends the record with the first epoch."""
+        self._calls = _WARM_UP + _RECORDED
+        self._stop()
+        self._programs = view.task.trainer.programs()
+
+    def on_end(self, view: View) -> None:
+        """Ends the record of an epoch that was stopped."""
+        self._stop()
+
+    def operations(self) -> "list[Operation]":
+        """See `costliest_operations`."""
+        return costliest_operations(self._folder, self._programs)
+
+    def _stop(self) -> None:
+        if self._recording:
+            self._recording = False
             jax.profiler.stop_trace()
 
 
 def costliest_operations(folder: Path, programs: Iterable[str], count: int = 10) -> list[Operation]:
     """The operations that took the longest in the newest record in `folder`.
 
-    `programs` are the texts of the compiled programs, which tell what an operation computes.
+    `programs` are the texts of the compiled programs, which say what each operation computes.
 
     Raises:
         RunError: there is none.
@@ -70,7 +82,7 @@ def costliest_operations(folder: Path, programs: Iterable[str], count: int = 10)
         )
     times: Counter[str] = Counter()
     durations: Counter[str] = Counter()  # nanoseconds
-    # The trace and not jax.profiler.ProfileData, which ends the process on some events in jax 0.12.
+    # Not jax.profiler.ProfileData, which crashes on some events in jax 0.12.
     for event in json.loads(gzip.decompress(files[-1].read_bytes()))["traceEvents"]:
         name = event.get("args", {}).get("hlo_op")
         if name is not None and not name.startswith(_CONTAINERS):

@@ -1,28 +1,47 @@
-"""SIGINT and SIGTERM as a question that a loop asks, instead of an exception anywhere."""
+"""Turns SIGINT and SIGTERM into a flag that the training loop polls."""
 
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+import threading
 from types import FrameType
+from typing import Any
+
+from flaxae.training.loop import View
 
 
-@contextlib.contextmanager
-def stop_signal() -> Iterator[Callable[[], int | None]]:
-    """A function that tells the number of the signal that asked to stop, or None.
+class StopSignal:
+    """A callback that stops training after the call in which one of `numbers` arrives.
 
-    A second signal of the same kind acts as if nothing had been installed.
+    A second signal of the same kind acts as if no handler had been installed. Outside the main
+    thread, where Python allows no handlers, it does nothing.
     """
-    received: list[int] = []
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self.received: int | None = None
+        self._numbers = numbers
+        self._previous: dict[int, Any] = {}
 
-    # A signal that whoever started us has told to ignore, as nohup does, stays ignored.
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, remember) for number in heeded}
-    try:
-        yield lambda: received[0] if received else None
-    finally:
-        for number, handler in previous.items():
+    def on_start(self, view: View) -> None:
+        """Installs the handlers; a signal that the parent has set to be ignored stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in self._numbers:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._remember)
+
+    def on_call(self, view: View) -> bool:
+        """Whether a signal has arrived."""
+        return self.received is not None
+
+    def on_epoch(self, view: View) -> bool:
+        """Whether a signal has arrived."""
+        return self.received is not None
+
+    def on_end(self, view: View) -> None:
+        """Restores the handlers."""
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = number
+        signal.signal(number, self._previous[number])

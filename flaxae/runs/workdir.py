@@ -1,16 +1,21 @@
-"""The folder of a run: whose it is, one writer at a time, and files that are whole or absent."""
+"""The folder of a run: one writer at a time, and files that are complete or absent."""
 
 import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple, TypedDict
 
-from flaxae.config import TrainConfig, differences, from_dict, to_json
+import msgspec
+
+from flaxae.config import TrainConfig, differences, from_json, to_json
+from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
 
 CONFIG = "config.json"
+DATASET = "dataset.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 RECONSTRUCTIONS = "reconstructions"
@@ -18,19 +23,33 @@ PROFILE = "profile"
 EVALUATION = "evaluation"
 _LOCK = ".lock"
 
-Record = dict[str, int | float]  # an epoch's numbers by name
+
+class DatasetInfo(NamedTuple):
+    """What is kept of a run's dataset, so that a run can be used without it."""
+
+    name: str
+    image_shape: Shape
+    class_names: tuple[str, ...]
+    sizes: dict[str, int]  # number of images by split
+    digest: str | None  # sha256 of the images, if the source has one
+
+
+def describe(name: str, splits: Mapping[str, Split], digest: str | None) -> DatasetInfo:
+    """What is kept of these splits."""
+    train = splits["train"]
+    sizes = {part: len(split.images) for part, split in splits.items()}
+    return DatasetInfo(name, train.image_shape, train.class_names, sizes, digest)
 
 
 @contextlib.contextmanager
-def claim(config: TrainConfig) -> Iterator[Path]:
-    """The run's folder, locked and with its config.json written.
+def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[TrainConfig]:
+    """Locks the run's folder and writes its config; yields the config, with what was kept.
 
     Raises:
         InputError: the folder holds another run, or something that is no run.
         RunError: another process trains there.
     """
-    workdir = config.workdir_path()
-    _refuse_foreign(workdir, config)
+    config = _continued(workdir, config, dataset)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = open(workdir / _LOCK, "w")  # noqa: SIM115 - closed below, after the run
@@ -41,10 +60,12 @@ def claim(config: TrainConfig) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunError(
-                f"another process trains in {workdir}; wait for it, or take another --workdir"
+                f"another process trains in {workdir}; wait for it, or give another --workdir"
             ) from error
         write_atomically(workdir / CONFIG, to_json(config.with_absolute_paths()).encode())
-        yield workdir
+        text = json.dumps(dataset._asdict(), indent=2) + "\n"
+        write_atomically(workdir / DATASET, text.encode())
+        yield config
 
 
 def read_config(workdir: Path) -> TrainConfig:
@@ -55,19 +76,34 @@ def read_config(workdir: Path) -> TrainConfig:
     """
     path = workdir / CONFIG
     try:
-        values = json.loads(path.read_text())
-        return from_dict(TrainConfig, values)
+        return from_json(path.read_text())
     except FileNotFoundError as error:
         raise InputError(
             f"{workdir} holds no run: there is no {CONFIG}; train one with "
             f"python run.py train --workdir {workdir}"
         ) from error
+    except (OSError, ValueError, TypeError, KeyError, InputError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def read_dataset_info(workdir: Path) -> DatasetInfo | None:
+    """What is kept of the run's dataset; None for a run of flaxae 0.1, which kept nothing.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = workdir / DATASET
+    try:
+        values = json.loads(path.read_text())
+        return DatasetInfo(**msgspec.convert(values, _DatasetFields))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes under a temporary name, then renames: a reader sees the old file or the new one."""
+    """Writes a temporary file, then renames it: a reader sees the old file or the new one."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(scratch, "wb") as file:
@@ -79,14 +115,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def append_metrics(workdir: Path, record: Record) -> None:
+def append_metrics(workdir: Path, record: Mapping[str, int | float]) -> None:
     """Adds one epoch's numbers as a line of JSON."""
     with open(workdir / METRICS, "a") as file:
         file.write(json.dumps(record) + "\n")
 
 
-def read_metrics(workdir: Path) -> list[Record]:
-    """The epochs recorded so far; a line that a kill cut short is passed over."""
+def read_metrics(workdir: Path) -> list[dict[str, int | float]]:
+    """The epochs recorded so far, without a line that a kill cut short."""
     path = workdir / METRICS
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -96,24 +132,46 @@ def read_metrics(workdir: Path) -> list[Record]:
 
 
 def forget_metrics_after(workdir: Path, epoch: int) -> None:
-    """Drops the records of epochs that no checkpoint holds, before they are trained again."""
+    """Removes the records of epochs that no checkpoint holds, because they are trained again."""
     kept = [record for record in read_metrics(workdir) if record["epoch"] <= epoch]
     text = "".join(json.dumps(record) + "\n" for record in kept)
     write_atomically(workdir / METRICS, text.encode())
 
 
-def _refuse_foreign(workdir: Path, config: TrainConfig) -> None:
+def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> TrainConfig:
+    """`config`, completed from the run that the folder holds.
+
+    Raises:
+        InputError: that run is another one, or the folder holds files but no run.
+    """
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; give a folder")
     content = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
-    # A run that never came to a checkpoint, for its flags were wrong, gives its folder away.
-    begun = any((workdir / CHECKPOINTS).glob("[0-9]*"))
-    if CONFIG in content and begun:
-        changed = differences(read_config(workdir), config)
-        if changed:
-            raise InputError(
-                f"{workdir} holds another run: {'; '.join(changed)}; "
-                "give the same flags to go on with it, or another --workdir"
-            )
-    elif CONFIG not in content and content - {_LOCK}:
+    if CONFIG not in content and content - {_LOCK}:
         raise InputError(f"--workdir {workdir} holds files but no run of flaxae; give another")
+    # A run without a checkpoint is replaced: it has nothing to lose, and its flags may be wrong.
+    if CONFIG not in content or not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+        return config.with_horizon(None)
+    earlier = read_config(workdir)
+    config = config.with_horizon(earlier)
+    changed = differences(earlier, config)
+    if changed:
+        raise InputError(
+            f"{workdir} holds another run: {'; '.join(changed)}; "
+            "give the same flags to continue it, or another --workdir"
+        )
+    before = read_dataset_info(workdir)
+    if before is not None and before.digest != dataset.digest:
+        raise InputError(
+            f"{workdir} was trained on other images (sha256 {before.digest}, now "
+            f"{dataset.digest}); give the same images to continue it, or another workdir"
+        )
+    return config
+
+
+class _DatasetFields(TypedDict):
+    name: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    sizes: dict[str, int]
+    digest: str | None

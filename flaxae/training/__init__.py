@@ -1,1 +1,100 @@
-"""The training step, the epochs, and the devices that they run on."""
+"""The training step, the epochs, and the devices that they run on.
+
+`SCHEDULES` names the learning rate's schedules, as `flaxae.objectives` names the losses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flaxae.errors import require
+
+# (OptimizerConfig, steps) -> optax schedule of the steps that follow the warm-up
+SCHEDULES: dict[str, str | Callable[..., Any]] = {
+    "staircase": "flaxae.training.schedules:staircase",
+    "constant": "flaxae.training.schedules:constant",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Optimization.
+
+    Raises:
+        InputError: a value is out of range, or `schedule` is not in `SCHEDULES`.
+
+    Example:
+        >>> flaxae.OptimizerConfig(schedule="constant", warmup=0.05, batch_size=32).beta2
+        0.999
+    """
+
+    batch_size: int = 256
+    """Images in a training step."""
+    learning_rate: float = 1e-3
+    """AdamW's highest learning rate: that after the warm-up."""
+    schedule: str = field(default="staircase", metadata={"choices": SCHEDULES})
+    """How the learning rate falls: in steps, or not at all."""
+    warmup: float = 0.0
+    """Fraction of the schedule's steps in which the rate rises linearly from 0, in [0, 1)."""
+    schedule_epochs: int | None = None
+    """Epochs that the schedule is spread over (none: the epochs of the first start)."""
+    learning_rate_decay: float = 0.96
+    """Staircase: factor on the learning rate after every --decay-steps steps, in (0, 1]."""
+    decay_steps: int = 1000
+    """Staircase: steps between two decays of the learning rate."""
+    weight_decay: float = 1e-5
+    """AdamW's decoupled decay, on kernels only, per unit of learning rate."""
+    beta2: float = 0.999
+    """AdamW's decay of the mean of squared gradients, in [0, 1)."""
+    clip_norm: float | None = None
+    """Largest norm of the gradients; larger ones are scaled down to it (none: no clipping)."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "--batch-size", self.batch_size, "a whole number from 1")
+        require(positive(self.learning_rate), "--learning-rate", self.learning_rate, "> 0")
+        known = ", ".join(SCHEDULES)
+        require(self.schedule in SCHEDULES, "--schedule", self.schedule, f"one of {known}")
+        require(0 <= self.warmup < 1, "--warmup", self.warmup, "0 <= fraction < 1")
+        if self.schedule_epochs is not None:
+            fits = self.schedule_epochs >= 1
+            require(fits, "--schedule-epochs", self.schedule_epochs, "a whole number from 1")
+        decay = self.learning_rate_decay
+        require(0 < decay <= 1, "--learning-rate-decay", decay, "0 < factor <= 1")
+        require(self.decay_steps >= 1, "--decay-steps", self.decay_steps, "a whole number from 1")
+        fits = self.weight_decay == 0 or positive(self.weight_decay)
+        require(fits, "--weight-decay", self.weight_decay, "0 or more")
+        require(0 <= self.beta2 < 1, "--beta2", self.beta2, "0 <= decay < 1")
+        if self.clip_norm is not None:
+            require(positive(self.clip_norm), "--clip-norm", self.clip_norm, "> 0")
+
+    def has_horizon(self) -> bool:
+        """Whether the schedule depends on its number of epochs."""
+        return self.warmup > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig:
+    """Device.
+
+    Raises:
+        InputError: `steps_per_call` is below 1.
+
+    Example:
+        >>> flaxae.DeviceConfig(data_on_device=True).steps_per_call is None
+        True
+    """
+
+    data_on_device: bool = field(default=False, metadata={"changeable": True})
+    """Keep all training images on the device and gather batches there."""
+    steps_per_call: int | None = field(default=None, metadata={"changeable": True})
+    """Training steps in a call (none: 50; on a CPU 10, 1 if convolutional; 1 to profile)."""
+
+    def __post_init__(self) -> None:
+        if self.steps_per_call is not None:
+            fits = self.steps_per_call >= 1
+            require(fits, "--steps-per-call", self.steps_per_call, "a whole number from 1")
+
+
+def positive(value: float) -> bool:
+    """Whether a number is above 0 and finite."""
+    return 0 < value < float("inf")

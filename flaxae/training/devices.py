@@ -1,4 +1,4 @@
-"""Where a run is computed: its devices, and how a batch is divided among and within them."""
+"""The devices of a run, and how a batch is divided among and within them."""
 
 import contextlib
 import os
@@ -8,25 +8,24 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flaxae.config import ModelConfig, TrainConfig
 from flaxae.errors import InputError
 from flaxae.models import ops
+from flaxae.models.options import ComputeConfig, ModelConfig, Shape
+from flaxae.training import DeviceConfig
 from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batches
 
-# Images at a time on one core: what stays in its cache. Of 28x28 pixels 32 are the fastest, of
-# 128x128 8, of 256x256 4; more take twice as long and four times the memory.
+# Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling).
 _MOST_IMAGES, _FEWEST_IMAGES, _MOST_PIXELS = 32, 4, 2**17
-# Steps in a call. A dispatch costs less than half a millisecond: on an accelerator a hundredth of
-# one for each of 50 steps. On a CPU 10 steps of the fully connected model are 1.7 times as fast as
-# one by one with 32 images, 1.2 times with 256; the convolutional one's take too long to matter.
-_ON_ACCELERATORS, _OF_PRODUCTS, _OF_CONVOLUTIONS = 50, 10, 1
+# Steps in a call: on an accelerator a step takes less time than its dispatch. On a CPU, the model's
+# options say how many.
+_STEPS_ON_ACCELERATORS = 50
 
 
 class Placement(NamedTuple):
-    """The devices that share every batch, and in which portions they are given work."""
+    """The devices that share every batch, and in which portions they compute it."""
 
     mesh: Mesh
-    micro_batch: int | None  # images that a device takes at once; None: its whole share
+    micro_batch: int | None  # images that a device computes at once; None: its whole share
     steps_per_call: int  # training steps in one call of a compiled program
 
     def replicate(self, tree: Any) -> Any:
@@ -40,58 +39,61 @@ class Placement(NamedTuple):
         return across_devices(sums, self.mesh) if self.mesh.size > 1 else sums
 
 
-def use_every_core(model: ModelConfig) -> None:
-    """Makes a virtual device of each CPU core; has no effect once JAX has been used.
+def configure_jax(
+    model: type[ModelConfig] | ModelConfig, compilation_cache: str | None = None
+) -> None:
+    """Sets what has to be set before JAX is used; the command line calls it, the API does not.
 
-    XLA leaves a third of the second core idle in a step of the convolutional model; a device a core
-    does not. The fully connected model's products share the cores by themselves, and faster.
-    """
-    if model.model == "fully_connected":
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if jax.config.jax_num_cpu_devices < 1:  # else somebody has decided already
-        with contextlib.suppress(RuntimeError):  # JAX has been used
-            jax.config.update("jax_num_cpu_devices", cores)
-
-
-def keep_compiled_programs(folder: str | None) -> None:
-    """Lets later starts load what this one compiles: from `folder`, unless that is "off".
-
-    Where the environment variable JAX_COMPILATION_CACHE_DIR names a folder, that one is used.
+    On a CPU, a model that asks for it gets one virtual device for each core, which the devices of a
+    run then share. Compiled programs are kept in the folder `compilation_cache` (None: flaxae in
+    the user's cache folder; "off": nowhere), so that later processes load them. Where JAX has been
+    used already, or an environment variable of JAX sets the same, that setting stays.
 
     Raises:
-        InputError: `folder` is a file.
+        InputError: `compilation_cache` is a file.
+
+    Example:
+        >>> import flaxae
+        >>> flaxae.configure_jax(flaxae.ConvolutionalConfig, compilation_cache="off")
     """
-    if folder == "off" or jax.config.jax_compilation_cache_dir:
-        return
+    if model.device_per_core and jax.config.jax_num_cpu_devices < 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        with contextlib.suppress(RuntimeError):  # JAX has been used
+            jax.config.update("jax_num_cpu_devices", cores)
+    if compilation_cache != "off" and not jax.config.jax_compilation_cache_dir:
+        _keep_compiled_programs(compilation_cache)
+
+
+def _keep_compiled_programs(folder: str | None) -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     chosen = Path(folder).expanduser().absolute() if folder else home / "flaxae" / "xla"
     if chosen.is_file():
         raise InputError(f"--compilation-cache got {chosen}, a file; give a folder, or off")
     jax.config.update("jax_compilation_cache_dir", str(chosen))
-    # Everything: this model's many small programs take longer to compile than to read.
+    # Everything, because these many small programs take longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def place(config: TrainConfig, image_shape: tuple[int, int, int]) -> Placement:
-    """All devices; micro-batches where the kernels are those made for a CPU's cache.
+def place(
+    model: ModelConfig,
+    compute: ComputeConfig,
+    device: DeviceConfig,
+    image_shape: Shape,
+    *,
+    single_steps: bool = False,
+) -> Placement:
+    """All devices; micro-batches if the kernels are those made for a CPU's cache.
 
-    `image_shape` is (height, width, channels).
-
-    On an accelerator this model's step takes less time than its dispatch, so that many make a call.
+    `single_steps` asks for one step in a call unless `device` says how many.
     """
     platform = jax.default_backend()
-    in_cache = ops.operations(config.compute.kernels, platform) is ops.cpu
-    convolutional = config.model.model == "convolutional"
+    in_cache = ops.operations(compute.kernels, platform) is ops.cpu
     height, width, _ = image_shape
     fitting = min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // (height * width)))
-    on_cpu = _OF_CONVOLUTIONS if convolutional else _OF_PRODUCTS
-    steps_per_call = on_cpu if platform == "cpu" else _ON_ACCELERATORS
-    if config.profile:  # of steps after the first few, which needs several calls in an epoch
-        steps_per_call = 1
+    steps = model.steps_per_call_on_cpu if platform == "cpu" else _STEPS_ON_ACCELERATORS
     return Placement(
         Mesh(jax.devices(), (AXIS,)),
-        micro_batch=fitting if in_cache and convolutional else None,
-        steps_per_call=config.compute.steps_per_call or steps_per_call,
+        micro_batch=fitting if in_cache and model.micro_batches else None,
+        steps_per_call=device.steps_per_call or (1 if single_steps else steps),
     )

@@ -1,91 +1,109 @@
 """The training steps of an epoch: fed from the host or on the device, one or many in a call.
 
-Nothing here waits for the device but to fetch metrics, one call late.
+The host blocks only on metrics, and on those of the call before.
 """
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax.training.train_state import TrainState
-from jaxtyping import UInt8
 
-from flaxae.config import TrainConfig
-from flaxae.data.store import Batch, Rows, training_batches, training_rows
+from flaxae.data.batches import Batch, Rows, training_batches, training_rows
+from flaxae.data.splits import Split
 from flaxae.errors import RunError
+from flaxae.objectives import ObjectiveConfig
 from flaxae.training.devices import Placement
-from flaxae.training.step import Rng, StepMetrics, gradient_sums, many_steps, train_step
-
-Images = UInt8[np.ndarray, "examples height width channels"]
-OnCall = Callable[[int, float, float], None]  # steps of the call, mean loss, images a second
+from flaxae.training.state import Rng
+from flaxae.training.step import StepMetrics, gradient_sums, many_steps, train_step
 
 
 class EpochSums(NamedTuple):
-    """What the steps of an epoch add up to, in Python's double precision."""
+    """Sums over the steps of an epoch, in Python's double precision."""
 
-    loss: float = 0.0
-    grad_norm: float = 0.0
+    totals: Mapping[str, float] = MappingProxyType({})  # of the objective's means, and "grad_norm"
     steps: int = 0
+
+    def means(self) -> dict[str, float]:
+        """Each total divided by the number of steps."""
+        return {name: total / self.steps for name, total in self.totals.items()}
+
+
+class Call(NamedTuple):
+    """One call of a compiled program in an epoch, for callbacks."""
+
+    state: TrainState  # after the call; its buffers are donated to the next call
+    steps: int  # in this call
+    sums: EpochSums  # up to the call before
+    images_per_second: float  # since the epoch's start
 
 
 class Trainer:
-    """Compiled training steps over one set of images."""
+    """Compiled training steps over one split."""
 
-    def __init__(self, config: TrainConfig, images: Images, placement: Placement, rng: Rng) -> None:
-        self.batch_size = min(config.optimizer.batch_size, len(images))
-        self.steps_per_epoch = len(images) // self.batch_size
-        self._seed = config.seed
-        self._images = images
+    def __init__(
+        self,
+        split: Split,
+        objective: ObjectiveConfig,
+        placement: Placement,
+        rng: Rng,
+        *,
+        seed: int,
+        batch_size: int,
+        data_on_device: bool,
+    ) -> None:
+        self.batch_size = min(batch_size, len(split.images))
+        self.steps_per_epoch = len(split.images) // self.batch_size
+        self._split = split
+        self._seed = seed
         self._rng = rng
         self._steps_per_call = min(placement.steps_per_call, self.steps_per_epoch)
-        on_device = config.compute.data_on_device
-        self._resident = placement.replicate(np.asarray(images)) if on_device else None
-        sums = partial(gradient_sums, noise_factor=config.optimizer.noise_factor)
-        step = partial(train_step, sums=placement.divide(sums))
-        self._jitted = jax.jit(many_steps(step), donate_argnums=0)
+        arrays = (split.images, split.targets)
+        on_device = jax.tree.map(np.asarray, arrays) if data_on_device else None
+        self._resident = None if on_device is None else placement.replicate(on_device)
+        sums = placement.divide(partial(gradient_sums, config=objective))
+        self._jitted = jax.jit(many_steps(partial(train_step, sums=sums)), donate_argnums=0)
         self._compiled: dict[int, Any] = {}  # number of steps in a call -> program
 
     def compile(self, state: TrainState, first_step: int) -> None:
-        """Compiles what an epoch from `first_step` on calls, so that no epoch's time holds it."""
+        """Compiles what epochs call, the first of them from `first_step` on.
+
+        So no epoch's time includes compilation.
+        """
         part = next(self._steps(epoch=1, first_step=0))
         for steps in {*self._sizes(0), *self._sizes(first_step)}:
             lowered = self._jitted.lower(state, stack([part] * steps), self._rng, self._resident)
             self._compiled[steps] = lowered.compile()
 
     def programs(self) -> list[str]:
-        """What XLA made of the steps, as text."""
+        """The compiled programs as text."""
         return [program.as_text() for program in self._compiled.values()]
 
     def run_epoch(
-        self,
-        state: TrainState,
-        epoch: int,
-        sums: EpochSums,
-        on_call: OnCall,
-        stop: Callable[[], Any],
+        self, state: TrainState, epoch: int, sums: EpochSums, on_call: Callable[[Call], bool]
     ) -> tuple[TrainState, EpochSums]:
-        """The steps of an epoch that `sums` does not contain yet, or those before `stop`.
+        """The steps of an epoch that follow those in `sums`; fewer if `on_call` returns True.
 
         Raises:
-            RunError: a loss is no finite number.
+            RunError: a loss or a gradient is NaN or infinite.
         """
         start, first = time.perf_counter(), sums.steps
         pending: StepMetrics | None = None
-        calls = self._calls(epoch, sums.steps)
-        for call in itertools.takewhile(lambda _: not stop(), calls):
-            program = self._compiled[len(call.rows)]
-            state, metrics = program(state, call, self._rng, self._resident)
+        for batches in self._calls(epoch, sums.steps):
+            steps = len(batches.rows)
+            state, metrics = self._compiled[steps](state, batches, self._rng, self._resident)
             # One call late, so that the device never waits for the host.
             sums = sums if pending is None else add_steps(sums, pending, epoch)
             pending = metrics
             images = (sums.steps - first) * self.batch_size
-            mean = sums.loss / max(sums.steps, 1)
-            on_call(len(call.rows), mean, images / (time.perf_counter() - start))
+            if on_call(Call(state, steps, sums, images / (time.perf_counter() - start))):
+                break
         return state, sums if pending is None else add_steps(sums, pending, epoch)
 
     def _calls(self, epoch: int, first_step: int) -> Iterator[Batch | Rows]:
@@ -96,11 +114,11 @@ class Trainer:
     def _steps(self, epoch: int, first_step: int) -> Iterator[Batch] | Iterator[Rows]:
         order = (self.batch_size, self._seed, epoch, first_step)
         if self._resident is not None:
-            return training_rows(len(self._images), *order)
-        return training_batches(self._images, *order)
+            return training_rows(len(self._split.images), *order)
+        return training_batches(self._split, *order)
 
     def _sizes(self, first_step: int) -> list[int]:
-        """Steps of each call; calls end at multiples of their size, wherever the epoch goes on."""
+        """Steps of each call; a call ends at a multiple of its size, wherever the epoch resumes."""
         ends = [*range(self._steps_per_call, self.steps_per_epoch, self._steps_per_call)]
         ends = [first_step, *(end for end in ends if end > first_step), self.steps_per_epoch]
         return [end - start for start, end in itertools.pairwise(ends) if end > start]
@@ -115,23 +133,22 @@ def add_steps(sums: EpochSums, metrics: StepMetrics, epoch: int) -> EpochSums:
     """Adds the metrics of a call's steps.
 
     Raises:
-        RunError: a loss or a gradient is no finite number.
+        RunError: a loss or a gradient is NaN or infinite.
     """
-    for loss, grad_norm in zip(
-        np.asarray(metrics.loss), np.asarray(metrics.grad_norm), strict=True
-    ):
-        require_finite(float(loss), f"the loss in step {sums.steps + 1} of epoch {epoch}")
-        require_finite(float(grad_norm), f"the gradient in step {sums.steps + 1} of epoch {epoch}")
-        sums = EpochSums(sums.loss + float(loss), sums.grad_norm + float(grad_norm), sums.steps + 1)
+    arrays = {name: np.asarray(value) for name, value in metrics.values.items()}
+    arrays["grad_norm"] = np.asarray(metrics.grad_norm)
+    for step in range(len(arrays["grad_norm"])):
+        values = {name: float(array[step]) for name, array in arrays.items()}
+        where = f"in step {sums.steps + 1} of epoch {epoch}"
+        require_finite(values["loss"], f"the loss {where}")
+        require_finite(values["grad_norm"], f"the gradient {where}")
+        totals = {name: sums.totals.get(name, 0.0) + value for name, value in values.items()}
+        sums = EpochSums(totals, sums.steps + 1)
     return sums
 
 
 def require_finite(value: float, name: str) -> None:
-    """Stops a run before its checkpoints hold what is no number.
-
-    Raises:
-        RunError: `value` is infinite or no number.
-    """
+    """Raises RunError if `value` is NaN or infinite, so that no checkpoint stores it."""
     if not math.isfinite(value):
         raise RunError(
             f"{name} became {value}; the checkpoints are from before; "

@@ -1,6 +1,6 @@
-"""Sums over a batch, taken in parts: micro-batches one after another, shards on several devices.
+"""Sums over a batch in parts: micro-batches one after another, shards on several devices.
 
-Both turn a function `(state, batch, keys) -> sums` into one of the same kind and value.
+Both functions turn `(state, batch, keys) -> sums` into a function of the same form and value.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Key
 
-from flaxae.data.store import Batch
+from flaxae.data.batches import Batch
 
 AXIS = "data"  # of the mesh of devices that share a batch
 
@@ -20,17 +20,17 @@ AXIS = "data"  # of the mesh of devices that share a batch
 class Keys(NamedTuple):
     """Single-use keys of one step."""
 
-    noise: Key[Array, ""]  # the same in every part: an example's noise follows from its row
-    dropout: Key[Array, ""]  # another one in every part
+    noise: Key[Array, ""]  # the same in every part, because an example's noise depends on its row
+    dropout: Key[Array, ""]  # a different one in every part
 
 
 BatchSums = Callable[[Any, Batch, Keys], Any]
 
 
 def in_micro_batches(sums: BatchSums, size: int) -> BatchSums:
-    """Takes the sums over at most `size` examples at a time and adds them.
+    """Computes the sums over at most `size` examples at a time and adds them.
 
-    The working set of 32 images stays in a CPU's cache; that of 256 is allocated, faulted in and
+    The arrays of a small part stay in a CPU's cache. Those of a whole batch are allocated and
     returned to the system in every step, which costs more than the arithmetic.
     """
 
@@ -56,9 +56,9 @@ def in_micro_batches(sums: BatchSums, size: int) -> BatchSums:
 
 
 def across_devices(sums: BatchSums, mesh: Mesh) -> BatchSums:
-    """Takes the sums over one shard of the batch on each device of `mesh` and adds them.
+    """Computes the sums over one shard of the batch on each device of `mesh` and adds them.
 
-    On a CPU with a virtual device for each core this keeps all cores busy; with several GPUs it is
+    On a CPU with one virtual device for each core, this uses all cores. With several GPUs it is
     data parallelism.
     """
 
@@ -72,13 +72,13 @@ def across_devices(sums: BatchSums, mesh: Mesh) -> BatchSums:
         mesh=mesh,
         in_specs=(replicated, sharded, replicated),
         out_specs=replicated,
-        check_vma=False,  # the hand-written gradients of the fast convolutions carry no such types
+        check_vma=False,  # the hand-written gradients of the CPU's convolutions have no such types
     )
     return lambda state, batch, keys: sharded_sums(state, padded(batch, mesh.size), keys)
 
 
 def padded(batch: Batch, parts: int) -> Batch:
-    """The batch with masked zeros at its end, so that it divides into `parts` of equal size."""
+    """The batch with masked zeros at its end, so that it has `parts` parts of equal size."""
     missing = -len(batch.mask) % parts
     if missing == 0:
         return batch

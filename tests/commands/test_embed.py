@@ -1,27 +1,19 @@
-import io
-import json
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pyarrow.parquet as pq
 import pytest
-from flax.training.train_state import TrainState
-from PIL import Image
 
-from flaxae.commands import embed
+from flaxae.api import export
+from flaxae.api.run import load
 from flaxae.commands import main as cli
-from flaxae.commands.embed import FILES, describe, make_points, pick_split, remarks, write_files
-from flaxae.config import EmbedConfig, ModelConfig
-from flaxae.data.store import ImageSet
-from flaxae.errors import InputError
-from flaxae.evaluation.reconstruction import Embedding, embed_images
-from flaxae.export.projector import Sprite, Tensor
-from flaxae.training.step import Embedded
+from flaxae.data.splits import Split
+from flaxae.export import embedding as files
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from tests.fixtures.exports import check_export
 from tests.fixtures.synthetic_run import COLORS, make_run, solid_images
 from tests.fixtures.viewer_rules import (
     default_label,
@@ -29,20 +21,7 @@ from tests.fixtures.viewer_rules import (
     read_metadata,
     read_pbtxt,
     read_vectors,
-    sprite_cells,
 )
-
-SIX = {
-    "vectors.tsv",
-    "metadata.tsv",
-    "sprite.png",
-    "projector_config.pbtxt",
-    "projector_config.json",
-    "embedding.parquet",
-}
-
-
-NO_STATE = TrainState(step=0, apply_fn=None, params={}, tx=optax.identity(), opt_state=())
 
 
 def run_embed(workdir, *flags):
@@ -55,26 +34,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if "flaxae" in path.name]
-
-
-def check_export(folder: Path, count: int, dimensions: int) -> list[np.ndarray]:
-    """Every rule that concerns more than one file; returns the thumbnails."""
-    assert {path.name for path in folder.iterdir()} == SIX
-    vectors = read_vectors(folder / "vectors.tsv")
-    assert vectors.shape == (count, dimensions)
-    assert len(read_metadata(folder / "metadata.tsv")[1]) == count
-    info = read_pbtxt(folder / "projector_config.pbtxt")
-    assert list(info.tensor_shape) == [count, dimensions]
-    other = read_json(folder / "projector_config.json")
-    assert other["tensorShape"] == [count, dimensions]
-    assert other["tensorName"] == info.tensor_name
-    assert other["tensorPath"] == info.tensor_path == "vectors.tsv"
-    assert other["metadataPath"] == info.metadata_path == "metadata.tsv"
-    width, height = info.sprite.single_image_dim
-    assert other["sprite"] == {"imagePath": "sprite.png", "singleImageDim": [width, height]}
-    table = pq.read_table(folder / "embedding.parquet")
-    np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), np.float32), vectors)
-    return sprite_cells(folder / "sprite.png", width, height, count)
 
 
 def test_an_export_is_what_the_model_says(tmp_path, monkeypatch, capsys):
@@ -108,13 +67,10 @@ def test_an_export_is_what_the_model_says(tmp_path, monkeypatch, capsys):
 def test_errors_and_vectors_are_those_of_the_model(tmp_path, monkeypatch):
     splits = make_run(tmp_path / "run", monkeypatch)
     run_embed(tmp_path / "run")
-    from flaxae.commands.trained import open_trained
-
-    state = open_trained(str(tmp_path / "run"), "best").state
+    run = load(tmp_path / "run")
     images = jnp.asarray(splits["test"].images / np.float32(255))
-    variables = {"params": state.params}
-    vectors = state.apply_fn(variables, images, method="encode")
-    pixels = jax.nn.sigmoid(state.apply_fn(variables, images))
+    vectors = run.model.apply(run.variables, images, method="encode")
+    pixels = jax.nn.sigmoid(run.model.apply(run.variables, images))
     errors = np.mean((np.asarray(pixels) - images) ** 2, axis=(1, 2, 3))
     written = pq.read_table(tmp_path / "run" / "embedding" / "embedding.parquet")
     np.testing.assert_allclose(np.array(written["vector"].to_pylist()), vectors, atol=1e-5)
@@ -191,7 +147,7 @@ def test_a_failure_in_the_middle_changes_nothing(tmp_path, monkeypatch, writer, 
         raise failure
 
     with monkeypatch.context() as broken:
-        broken.setattr(embed, writer, fail)
+        broken.setattr(export if writer == "forget_config" else files, writer, fail)
         assert run_embed(tmp_path / "run") in (1, 130)
         fresh = tmp_path / "deep" / "er" / "fresh"
         assert run_embed(tmp_path / "run", "--output-dir", fresh) in (1, 130)
@@ -202,7 +158,7 @@ def test_a_failure_in_the_middle_changes_nothing(tmp_path, monkeypatch, writer, 
 
 
 def test_two_dimensions_get_a_third(tmp_path, monkeypatch, capsys):
-    make_run(tmp_path / "run", monkeypatch, ModelConfig(filters=(4,), latent_dim=2))
+    make_run(tmp_path / "run", monkeypatch, ConvolutionalConfig(filters=(4,), latent_dim=2))
     assert run_embed(tmp_path / "run") == 0
     check_export(tmp_path / "run" / "embedding", count=41, dimensions=3)
     vectors = read_vectors(tmp_path / "run" / "embedding" / "vectors.tsv")
@@ -213,7 +169,7 @@ def test_two_dimensions_get_a_third(tmp_path, monkeypatch, capsys):
 
 
 def test_labels_may_be_missing(tmp_path, monkeypatch):
-    unlabeled = ImageSet(solid_images(20).images, None, ())
+    unlabeled = Split(solid_images(20).images, None, ())
     make_run(
         tmp_path / "run",
         monkeypatch,
@@ -258,7 +214,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path, monkeypatch, caps
     arguments, message = ERRORS[case]
     model, splits = None, None
     if case == "one dimension":
-        model = ModelConfig(filters=(4,), latent_dim=1)
+        model = ConvolutionalConfig(filters=(4,), latent_dim=1)
     if case == "one point":
         splits = {"train": solid_images(9), "validation": solid_images(9), "test": solid_images(1)}
     make_run(tmp_path / "run", monkeypatch, model, splits)
@@ -288,124 +244,3 @@ def test_the_users_files_are_never_replaced(tmp_path, monkeypatch, capsys):
     assert run_embed(tmp_path / "run", "--output-dir", tmp_path / "other") == 2
     assert "it lacks embedding.parquet" in capsys.readouterr().err
     assert contents(tmp_path / "other") == {"vectors.tsv": b"mine"}
-
-
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        ((4, 2), "example 4 of the split has nan in dimension 2 of its vector"),
-        ((5, None), "example 5 of the split has nan as reconstruction error"),
-    ],
-)
-def test_numbers_that_are_not_finite_are_refused(place, message):
-    example, dimension = place
-
-    def step(state, batch):
-        vectors = np.zeros((len(batch.images), 3), np.float32)
-        errors = np.zeros(len(batch.images), np.float32)
-        for row in (example, 6):  # the first one is named
-            target = errors if dimension is None else vectors[:, dimension]
-            target[batch.rows == row] = np.nan
-        return Embedded(jnp.asarray(vectors), jnp.asarray(errors))
-
-    with pytest.raises(InputError, match=message):
-        embed_images(step, NO_STATE, solid_images(9).images, 4)
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 9, 100])
-def test_padding_of_the_last_batch_is_no_point(batch_size):
-    def step(state, batch):
-        rows = jnp.asarray(batch.rows, jnp.float32)
-        return Embedded(jnp.stack([rows] * 3, axis=1), rows / 2)
-
-    embedding = embed_images(step, NO_STATE, solid_images(9).images, batch_size)
-    np.testing.assert_array_equal(embedding.vectors[:, 0], np.arange(9))
-    np.testing.assert_array_equal(embedding.errors, np.arange(9) / 2)
-
-
-def test_large_images_and_many_points_are_said():
-    said = remarks(Tensor("t", 100_001, 8, Sprite(317, 25, 25)), 8, (28, 28))
-    assert len(said) == 2
-    assert "scaled down from 28x28 to 25x25" in said[0]
-    assert "the first 100,000 of the 100,001" in said[1]
-    assert remarks(Tensor("t", 100_000, 8, Sprite(317, 12, 28)), 8, (28, 12)) == []
-
-
-def test_images_too_large_for_a_sprite_are_scaled_down(tmp_path):
-    images = np.zeros((2, 5000, 10, 3), np.uint8)
-    images[1] = (9, 99, 199)
-    split = ImageSet(images, None, ())
-    embedding = Embedding(np.eye(2, 3, dtype=np.float32), np.ones(2, np.float32))
-    points = make_points(embedding, split, ["test", "test"])
-    write_files(tmp_path, points, describe(points, "name"))
-    cells = check_export(tmp_path, 2, 3)
-    assert cells[1].shape == (4096, 8, 3)
-    np.testing.assert_array_equal(cells[1][2000, 4], (9, 99, 199))
-    picture = pq.read_table(tmp_path / "embedding.parquet")["image"][1].as_py()
-    assert Image.open(io.BytesIO(picture["bytes"])).size == (10, 5000)
-
-
-def test_pick_split_counts_the_splits_of_all():
-    splits = {name: solid_images(n) for name, n in [("train", 3), ("validation", 2), ("test", 2)]}
-    split, names = pick_split(splits, "all", 4)
-    assert names == ["train"] * 3 + ["validation"]
-    assert len(split.images) == len(split.labels) == 4
-    assert len(pick_split(splits, "train", 100)[1]) == 3
-
-
-def test_the_default_folder_is_in_the_workdir(tmp_path):
-    assert EmbedConfig(workdir=str(tmp_path)).output_path() == tmp_path / "embedding"
-    assert set(FILES) == SIX
-
-
-def run_evaluate(workdir, capsys, *flags):
-    assert cli.main(["evaluate", "--workdir", str(workdir), *flags]) == 0
-    said = capsys.readouterr().out
-    return said, json.loads(said.splitlines()[-1])
-
-
-def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
-    make_run(tmp_path / "run", monkeypatch)
-    said, result = run_evaluate(tmp_path / "run", capsys)
-    assert result["examples"] == 41
-    embedding = result["embedding"]
-    assert embedding["knn_accuracy"]["pixels"] == 1  # solid colors
-    assert set(embedding["knn_accuracy"]) == {"embedding", "pca", "pixels"}
-    assert set(embedding["trustworthiness"]) == {"embedding", "pca"}
-    assert np.sum(embedding["confusion"]) == 41
-    assert embedding["class_names"] == ["Red", "Green", "Blue"]
-    pictures = tmp_path / "run" / "evaluation" / "test"
-    assert embedding["pictures"] == str(pictures)
-    assert {path.name for path in pictures.iterdir()} == {"confusion.png", "embedding.png"}
-    for text in ("kNN accuracy (k = 5)", "linear probe", "PCA (24)", "raw pixels", "Green"):
-        assert text in said
-
-
-@pytest.mark.parametrize("split", ["train", "all"])
-def test_evaluate_does_not_test_on_what_it_learned_from(tmp_path, monkeypatch, capsys, split):
-    make_run(tmp_path / "run", monkeypatch, ModelConfig(filters=(4,), latent_dim=1))
-    said, result = run_evaluate(tmp_path / "run", capsys, "--split", split)
-    assert result["embedding"]["knn_accuracy"] is None
-    assert result["embedding"]["trustworthiness"]["embedding"] > 0
-    assert "both learn from the training split; take --split test" in said
-
-
-def test_evaluate_without_labels(tmp_path, monkeypatch, capsys):
-    unlabeled = ImageSet(solid_images(20).images, None, ())
-    splits = {name: unlabeled for name in ("train", "validation", "test")}
-    make_run(tmp_path / "run", monkeypatch, splits=splits)
-    said, result = run_evaluate(tmp_path / "run", capsys)
-    assert result["embedding"]["confusion"] is None
-    assert "the dataset has no labels" in said
-    pictures = list((tmp_path / "run" / "evaluation" / "test").iterdir())
-    assert [path.name for path in pictures] == ["embedding.png"]
-
-
-@pytest.mark.parametrize("module", ["flaxae.commands.train", "flaxae.commands.trained"])
-def test_nothing_imports_what_only_quality_and_tables_need(module):
-    heavy = ("sklearn", "scipy.linalg", "matplotlib", "pyarrow")
-    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout == "[]\n"

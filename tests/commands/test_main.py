@@ -22,6 +22,15 @@ HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", 
         (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3; see"),
         (["train", "--filters", "16", "0"], "--filters got 0 at position 2; every block needs"),
         (["train", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+        (
+            ["train", "--hidden-units", "8"],
+            "--hidden-units belongs to --model fully_connected, and the model is convolutional;",
+        ),
+        (
+            ["train", "--model", "fully_connected", "--filters", "8"],
+            "--filters belongs to --model convolutional, and the model is fully_connected; ",
+        ),
+        (["train", "--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
         (["evaluate"], "the following arguments are required: --workdir; see"),
         (["evaluate", "--workdir", "/nowhere"], "/nowhere holds no run: there is no config.json"),
         (["evaluate", "--workdir", "w", "--split", "half"], "argument --split: invalid choice"),
@@ -51,7 +60,7 @@ def test_what_goes_wrong_later_has_a_status_and_no_traceback(error, status, caps
     def fail(config):
         raise error
 
-    monkeypatch.setattr("flaxae.commands.train.train", fail)
+    monkeypatch.setattr("flaxae.commands.train.run", fail)
     assert main(["train"]) == status
     assert "Traceback" not in capsys.readouterr().err
 
@@ -84,7 +93,8 @@ def test_help_shows_every_flag_with_its_default(capsys):
         "--dtype": "float32",
         "--seed": "0",
     }.items():
-        after = text.rsplit(f" {flag} ", 1)[1]
+        entry = text.split(" options: ", 1)[1]
+        after = re.split(rf" {flag} (?=[A-Z]+ |\[N|{{)", entry, maxsplit=1)[1]
         kind, value = re.search(r"\((default|none): ([^)]*)\)", after).groups()
         assert (kind, value if default else None) == ("default" if default else "none", default)
 

@@ -10,22 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import flaxae.commands.train
-import flaxae.runs.checkpoints
 import flaxae.training.epoch
-from flaxae.commands.train import train
-from flaxae.commands.trained import evaluate_command, open_trained, reconstruct_command
-from flaxae.config import (
-    ComputeConfig,
-    EvaluateConfig,
-    ModelConfig,
-    OptimizerConfig,
-    ReconstructConfig,
-)
+import flaxae.training.loop
+from flaxae.api.run import load
+from flaxae.commands import evaluate, reconstruct
+from flaxae.commands import train as command
 from flaxae.errors import InputError, RunError
-from flaxae.objectives.measures import Quality
-from flaxae.runs.checkpoints import open_checkpoints
+from flaxae.models.fully_connected.config import FullyConnectedConfig
+from flaxae.objectives import ObjectiveConfig
+from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
 from flaxae.runs.workdir import read_metrics
+from flaxae.training import DeviceConfig, OptimizerConfig
 
 # The losses of three epochs on the tiny dataset. They may change when the arithmetic changes on
 # purpose: another initialization, order of examples, optimizer or loss. Then look whether the new
@@ -36,6 +31,10 @@ GOLDEN = {
     "validation_loss": [0.683565, 0.675565, 0.666012],
 }
 EXPLANATION = "the training curve moved: read the comment above GOLDEN before changing it"
+
+
+def train(config):
+    return command.run(command.Options(config=config))
 
 
 def records_of(config):
@@ -101,7 +100,7 @@ def test_epochs_may_grow_and_the_result_is_the_same_to_the_bit(config, tmp_path)
 
 
 def assert_same_weights(a, b):
-    states = [open_trained(str(c.workdir_path()), "latest").state for c in (a, b)]
+    states = [load(c.workdir_path(), "latest")._state for c in (a, b)]
     for x, y in zip(*(map(np.asarray, leaves(state)) for state in states), strict=True):
         np.testing.assert_array_equal(x, y)
 
@@ -135,7 +134,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch
     assert "stopped after step 7, which is saved" in capsys.readouterr().out
     monkeypatch.setattr(flaxae.training.epoch, "add_steps", original)
     assert train(stopped) == 0
-    assert "going on in epoch 2 after step 7" in capsys.readouterr().out
+    assert "continuing in epoch 2 after step 7" in capsys.readouterr().out
     assert timeless(records_of(stopped)) == timeless(records_of(config))
     assert_same_weights(stopped, config)
     assert signal.getsignal(number) == signal.default_int_handler
@@ -164,8 +163,8 @@ def poisoned(step_function, at):
 
     def step(state, batch, rng, **options):
         new_state, metrics = step_function(state, batch, rng, **options)
-        loss = jnp.where(state.step == at, jnp.nan, metrics.loss)
-        return new_state, metrics._replace(loss=loss)
+        loss = jnp.where(state.step == at, jnp.nan, metrics.values["loss"])
+        return new_state, metrics._replace(values={**metrics.values, "loss": loss})
 
     return step
 
@@ -179,7 +178,10 @@ def test_more_images_in_a_batch_than_there_are(config):
 def test_evaluate_prints_a_table_and_one_object(config, capsys):
     train(config)
     capsys.readouterr()
-    assert evaluate_command(EvaluateConfig(str(config.workdir_path()), "validation", "latest")) == 0
+    options = evaluate.Options(
+        workdir=str(config.workdir_path()), split="validation", checkpoint="latest"
+    )
+    assert evaluate.run(options) == 0
     *table, last = capsys.readouterr().out.splitlines()
     found = json.loads(last)
     record = records_of(config)[-1]
@@ -190,14 +192,18 @@ def test_evaluate_prints_a_table_and_one_object(config, capsys):
     assert any("PSNR" in line for line in table)
 
 
+def draw(config, **options):
+    reconstruct.run(reconstruct.Options(workdir=str(config.workdir_path()), **options))
+
+
 def test_reconstruct_draws_rows(config, tmp_path):
-    noisy = replace(config, optimizer=OptimizerConfig(batch_size=12, noise_factor=0.3), epochs=1)
+    noisy = replace(config, objective=ObjectiveConfig(noise_factor=0.3), epochs=1)
     train(noisy)
     path = tmp_path / "new/folder/picture.png"
-    reconstruct_command(ReconstructConfig(str(noisy.workdir_path()), "all", 5, str(path)))
+    draw(noisy, split="all", examples=5, output=str(path))
     clean = replace(config, workdir=str(tmp_path / "clean"), epochs=1)
     train(clean)
-    reconstruct_command(ReconstructConfig(str(clean.workdir_path()), "test", 5))
+    draw(clean, examples=5)
     with Image.open(path) as three, Image.open(f"{clean.workdir}/reconstructions/test.png") as two:
         assert two.size[0] == three.size[0]
         # One row more, below a title of 22 pixels.
@@ -208,7 +214,7 @@ def test_a_run_without_a_checkpoint_is_named(config):
     train(config)
     shutil.rmtree(config.workdir_path() / "checkpoints")
     with pytest.raises(InputError, match="holds no checkpoint yet"):
-        open_trained(str(config.workdir_path()), "best")
+        load(config.workdir_path())
 
 
 def test_another_seed_is_another_run(config, tmp_path):
@@ -226,18 +232,18 @@ def test_the_recorded_learning_rate_follows_the_schedule(config):
 
 
 def test_an_epoch_that_no_checkpoint_holds_is_recorded_once(config, monkeypatch):
-    original = flaxae.runs.checkpoints.Checkpoints.save
+    original = Checkpoints.save
 
     def fail_after_the_first_epoch(self, state, progress, validation_loss):
         if progress.epoch > 1:
             raise RunError("the disk is full")
         original(self, state, progress, validation_loss)
 
-    monkeypatch.setattr(flaxae.runs.checkpoints.Checkpoints, "save", fail_after_the_first_epoch)
+    monkeypatch.setattr(Checkpoints, "save", fail_after_the_first_epoch)
     with pytest.raises(RunError):
         train(config)
     assert [record["epoch"] for record in records_of(config)] == [1, 2]
-    monkeypatch.setattr(flaxae.runs.checkpoints.Checkpoints, "save", original)
+    monkeypatch.setattr(Checkpoints, "save", original)
     train(config)
     assert [record["epoch"] for record in records_of(config)] == [1, 2, 3]
 
@@ -253,9 +259,8 @@ def test_a_run_that_diverges_in_its_last_update_is_not_kept(config):
 
 def test_weights_that_are_no_numbers_are_not_kept_whatever_the_loss(config, monkeypatch):
     """On a CPU the maximum of a pooling passes over NaN, so that the loss can be a number."""
-    monkeypatch.setattr(
-        flaxae.commands.train, "evaluate", lambda *_: Quality(0.5, 0.01, 0.1, 20.0, 8)
-    )
+    quality = {"loss": 0.5, "rmse": 0.1}
+    monkeypatch.setattr(flaxae.training.loop, "evaluate", lambda *_: quality)
     wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
     with pytest.raises(RunError, match=r"coder/\S+ after epoch 1 became (nan|inf)"):
         train(wild)
@@ -266,9 +271,9 @@ def test_a_folder_moved_away_ends_the_run(config, monkeypatch):
     def move(config):
         shutil.move(config.workdir_path(), config.workdir_path().with_name("moved"))
 
-    original = flaxae.commands.train.epoch_record
+    original = flaxae.training.loop._record
     monkeypatch.setattr(
-        flaxae.commands.train, "epoch_record", lambda *args: (move(config), original(*args))[1]
+        flaxae.training.loop, "_record", lambda *args: (move(config), original(*args))[1]
     )
     with pytest.raises(RunError, match="was moved or deleted"):
         train(config)
@@ -277,7 +282,7 @@ def test_a_folder_moved_away_ends_the_run(config, monkeypatch):
 
 def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
     train(replace(config, optimizer=OptimizerConfig(batch_size=10**9), epochs=1))
-    assert evaluate_command(EvaluateConfig(str(config.workdir_path()))) == 0
+    assert evaluate.run(evaluate.Options(workdir=str(config.workdir_path()))) == 0
 
 
 @pytest.mark.parametrize(
@@ -294,21 +299,21 @@ def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
 def test_many_steps_in_a_call_give_the_same_losses_to_the_bit(
     config, tmp_path, connected, data_on_device, steps_per_call
 ):
-    noisy = OptimizerConfig(batch_size=12, noise_factor=0.2)
-    one_by_one = replace(config, optimizer=noisy, compute=ComputeConfig(steps_per_call=1), epochs=2)
+    noisy, device = ObjectiveConfig(noise_factor=0.2), DeviceConfig(steps_per_call=1)
+    one_by_one = replace(config, objective=noisy, device=device, epochs=2)
     if connected:
-        model = ModelConfig("fully_connected", hidden_units=(8, 4))
+        model = FullyConnectedConfig(hidden_units=(8, 4))
         one_by_one = replace(one_by_one, model=model)
     train(one_by_one)
-    compute = ComputeConfig(data_on_device=data_on_device, steps_per_call=steps_per_call)
-    other = replace(one_by_one, compute=compute, workdir=str(tmp_path / "other"))
+    device = DeviceConfig(data_on_device=data_on_device, steps_per_call=steps_per_call)
+    other = replace(one_by_one, device=device, workdir=str(tmp_path / "other"))
     train(other)
     assert timeless(records_of(other)) == timeless(records_of(one_by_one))
     assert_same_weights(other, one_by_one)
 
 
 def test_fully_connected_trains_too(config):
-    config = replace(config, model=ModelConfig("fully_connected", hidden_units=(8, 4)), epochs=2)
+    config = replace(config, model=FullyConnectedConfig(hidden_units=(8, 4)), epochs=2)
     train(config)
     first, second = records_of(config)
     assert second["train_loss"] < first["train_loss"]

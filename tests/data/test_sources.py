@@ -10,8 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from flaxae.config import DataConfig
-from flaxae.data import store
+from flaxae.data import DataConfig, store
 from flaxae.data.sources import idx, prepare
 from flaxae.errors import InputError
 
@@ -42,7 +41,9 @@ def small_idx(tmp_path, monkeypatch):
 
 def load(tmp_path, name="fashion_mnist", manual_dir=None):
     manual_dir = None if manual_dir is None else str(manual_dir)
-    return store.load(DataConfig(name, str(tmp_path / "datasets"), manual_dir))
+    return store.load(
+        DataConfig(dataset=name, data_dir=str(tmp_path / "datasets"), manual_dir=manual_dir)
+    )
 
 
 @pytest.mark.parametrize("gzipped", [False, True])

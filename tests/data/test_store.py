@@ -4,16 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flaxae.config import DataConfig
-from flaxae.data import store
-from flaxae.data.store import (
-    ImageSet,
-    epoch_order,
-    evaluation_batches,
-    pick_examples,
-    select,
-    training_batches,
-)
+from flaxae.data import DataConfig, store
 
 
 @pytest.fixture(scope="module")
@@ -77,56 +68,3 @@ def test_data_dir_comes_from_the_flag_then_tfds_then_home(monkeypatch, tmp_path)
     monkeypatch.delenv("TFDS_DATA_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert store._data_dir(DataConfig()) == tmp_path / "tensorflow_datasets"
-
-
-def test_order_is_a_function_of_seed_and_epoch():
-    orders = [tuple(epoch_order(seed, epoch, 20)) for seed in range(2) for epoch in range(2)]
-    assert len(set(orders)) == 4
-    assert all(sorted(order) == list(range(20)) for order in orders)
-    assert tuple(epoch_order(1, 1, 20)) == orders[3]
-
-
-def numbered(count):
-    return np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
-
-
-def test_training_batches_are_full_and_disjoint():
-    batches = list(training_batches(numbered(11), 4, seed=0, epoch=3))
-    rows = np.concatenate([batch.rows for batch in batches])
-    assert len(rows) == len(set(rows)) == 8
-    assert all(batch.mask.all() for batch in batches)
-    np.testing.assert_array_equal(np.concatenate([b.images for b in batches]).ravel(), rows)
-
-
-def test_an_epoch_goes_on_where_it_stopped():
-    whole = list(training_batches(numbered(11), 3, 0, 1))
-    rest = list(training_batches(numbered(11), 3, 0, 1, first_step=1))
-    np.testing.assert_array_equal([b.rows for b in rest], [b.rows for b in whole[1:]])
-
-
-def test_evaluation_visits_every_image_once_and_masks_padding():
-    batches = list(evaluation_batches(numbered(10), 4))
-    assert [list(b.mask) for b in batches] == [[True] * 4, [True] * 4, [True, True, False, False]]
-    assert all(b.images.shape == (4, 1, 1, 1) for b in batches)
-    seen = np.concatenate([b.images[b.mask] for b in batches]).ravel()
-    np.testing.assert_array_equal(seen, range(10))
-
-
-def test_examples_to_look_at_are_of_every_class_in_turn():
-    labels = np.array([1, 1, 0, 1, 2, 0], np.int32)
-    assert pick_examples(labels, 5) == [2, 0, 4, 5, 1]
-    assert pick_examples(labels, 99) == [2, 0, 4, 5, 1, 3]
-    assert pick_examples(None, 3) == [0, 1, 2]
-
-
-def test_all_is_the_three_splits_in_order():
-    def part(*values):
-        return ImageSet(
-            np.array(values, np.uint8).reshape(-1, 1, 1, 1), np.array(values, np.int32), ("a",)
-        )
-
-    splits = {"test": part(4), "train": part(1, 2), "validation": part(3)}
-    np.testing.assert_array_equal(select(splits, "all").images.ravel(), [1, 2, 3, 4])
-    np.testing.assert_array_equal(select(splits, "all").labels, [1, 2, 3, 4])
-    without = {name: split._replace(labels=None, class_names=()) for name, split in splits.items()}
-    assert select(without, "all").labels is None

@@ -1,10 +1,7 @@
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from sklearn.decomposition import PCA
 
 from flaxae.evaluation import pca as projection
@@ -15,7 +12,6 @@ from flaxae.evaluation.embedding_quality import (
     probe_answers,
 )
 from flaxae.evaluation.pca import fit_pca, project
-from flaxae.report.plots import save_confusion, save_embedding
 
 
 def clusters(count, seed, noise=0.05, classes=3):
@@ -187,20 +183,3 @@ def test_pca_in_chunks_is_pca_at_once(monkeypatch):
 def test_pca_of_equal_vectors_is_no_error():
     fitted = fit_pca(np.ones((4, 3), np.float32), 2)
     np.testing.assert_array_equal(project(fitted, np.ones((4, 3))), np.zeros((4, 2)))
-
-
-@pytest.mark.parametrize("classes", [1, 3, 12, 30])
-def test_plots_of_any_number_of_classes(tmp_path, classes):
-    names = ["_a $\\broken$ formula", *(f"class_{i}" for i in range(1, classes))]
-    labels = np.arange(60) % classes
-    plane = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        save_embedding(tmp_path / "new" / "e.png", plane, [0.5, 0.2], labels, names)
-        save_embedding(tmp_path / "new" / "u.png", plane, [0.5, 0.2], None, ())
-        save_confusion(tmp_path / "new" / "c.png", np.eye(classes, dtype=int), names)
-    for path in (tmp_path / "new").iterdir():
-        with Image.open(path) as picture:
-            assert picture.format == "PNG"
-            assert min(picture.size) > 300
-            assert len(picture.convert("RGB").getcolors(2**20) or ()) > 3

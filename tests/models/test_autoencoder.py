@@ -1,28 +1,31 @@
 from dataclasses import replace
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxae.config import ComputeConfig, ModelConfig
-from flaxae.models.autoencoder import Autoencoder
-from flaxae.objectives.losses import reconstruction_loss
-from flaxae.training.step import named_leaves
+from flaxae.models.autoencoder import Autoencoder, extras_of
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.models.fully_connected.config import FullyConnectedConfig
+from flaxae.models.options import ComputeConfig
+from flaxae.objectives.losses import sigmoid_cross_entropy
+from flaxae.training.state import named_leaves
 
 MODELS = {
-    "convolutional": ModelConfig(filters=(4, 3)),
-    "stride": ModelConfig(filters=(4, 3), downsample="stride"),
-    "latent": ModelConfig(filters=(4, 3), latent_dim=5),
-    "fully_connected": ModelConfig("fully_connected", hidden_units=(12, 6)),
-    "fully_connected_latent": ModelConfig("fully_connected", hidden_units=(12, 6), latent_dim=5),
+    "convolutional": ConvolutionalConfig(filters=(4, 3)),
+    "stride": ConvolutionalConfig(filters=(4, 3), downsample="stride"),
+    "latent": ConvolutionalConfig(filters=(4, 3), latent_dim=5),
+    "fully_connected": FullyConnectedConfig(hidden_units=(12, 6)),
+    "fully_connected_latent": FullyConnectedConfig(hidden_units=(12, 6), latent_dim=5),
 }
 SMALL = (9, 6, 3)  # odd and even, and more than one channel
 
 
 def build(config, shape, layout="NHWC", dtype="float32", kernels="auto"):
-    return Autoencoder(config, ComputeConfig(layout, dtype, kernels), shape)
+    return config.build(ComputeConfig(layout=layout, dtype=dtype, kernels=kernels), shape)
 
 
 def images_of(shape, count=3):
@@ -52,12 +55,12 @@ def random_params(model):
 @pytest.mark.parametrize(
     ("config", "weights"),
     [
-        (ModelConfig(), 7_873),
-        (ModelConfig(downsample="stride"), 11_361),
-        (ModelConfig("fully_connected"), 222_384),
+        (ConvolutionalConfig(), 7_873),
+        (ConvolutionalConfig(downsample="stride"), 11_361),
+        (FullyConnectedConfig(), 222_384),
         # Filters that all differ: two 3x3 convolutions each way round.
         (
-            ModelConfig(filters=(5, 4, 3)),
+            ConvolutionalConfig(filters=(5, 4, 3)),
             (9 * 1 * 5 + 5)
             + (9 * 5 * 5 + 5)
             + (9 * 5 * 4 + 4)
@@ -70,8 +73,8 @@ def random_params(model):
             + (9 * 5 * 1 + 1),
         ),
         # A dense layer from 128 to 32 numbers and one back.
-        (ModelConfig(latent_dim=32), 7_873 + 128 * 32 + 32 + 32 * 128 + 128),
-        (ModelConfig("fully_connected", latent_dim=2), 222_384 + 32 * 2 + 2 + 2 * 32 + 32),
+        (ConvolutionalConfig(latent_dim=32), 7_873 + 128 * 32 + 32 + 32 * 128 + 128),
+        (FullyConnectedConfig(latent_dim=2), 222_384 + 32 * 2 + 2 + 2 * 32 + 32),
     ],
 )
 def test_number_of_weights(config, weights):
@@ -122,7 +125,7 @@ def test_layouts_agree(name, shape, kernels):
 
         def loss(params):
             logits = model.apply({"params": params}, images)
-            return jnp.mean(reconstruction_loss(logits, images)), logits
+            return jnp.mean(sigmoid_cross_entropy(logits, images)), logits
 
         (_, logits), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
         return apply(model, params, images, method="encode"), logits, grads
@@ -136,7 +139,7 @@ def assert_close(a, b):
 
 def test_initial_weights_are_he_normal():
     """Standard deviation sqrt(2 / fan-in) after truncation, and biases of zero."""
-    model = build(ModelConfig(filters=(64, 64)), (8, 8, 32))
+    model = build(ConvolutionalConfig(filters=(64, 64)), (8, 8, 32))
     params = named_leaves(init(model))
     for name, leaf in params.items():
         if name.endswith("bias"):
@@ -149,7 +152,7 @@ def test_initial_weights_are_he_normal():
 
 
 @pytest.mark.parametrize("name", ["convolutional", "fully_connected_latent"])
-def test_dropout_acts_in_training_alone(name):
+def test_dropout_acts_only_in_training(name):
     model = build(replace(MODELS[name], dropout_rate=0.5), SMALL)
     params, images = random_params(model), images_of(SMALL)
 
@@ -163,7 +166,7 @@ def test_dropout_acts_in_training_alone(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_hidden_layer_drops(name):
+def test_every_hidden_layer_has_dropout(name):
     """With everything dropped but one in a million, only the output's biases are left."""
     model = build(replace(MODELS[name], dropout_rate=1 - 1e-6), SMALL)
     params, images = random_params(model), images_of(SMALL)
@@ -205,7 +208,7 @@ def test_bfloat16_computes_and_float32_stays(name, layout):
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "elu", "leaky_relu", "tanh"])
 def test_activations_are_those_of_jax(activation):
-    config = ModelConfig("fully_connected", hidden_units=(4,), activation=activation)
+    config = FullyConnectedConfig(hidden_units=(4,), activation=activation)
     model = build(config, (2, 2, 1))
     params, images = random_params(model), images_of((2, 2, 1))
     first = params["encoder"]["layers_0"]
@@ -213,3 +216,44 @@ def test_activations_are_those_of_jax(activation):
     expected = (jnp.tanh if activation == "tanh" else getattr(jax.nn, activation))(rows)
     embedding = apply(model, params, images, method="encode")
     np.testing.assert_allclose(embedding, expected, rtol=1e-5, atol=1e-6)
+
+
+class Bottleneck(nn.Module):
+    """Adds a number for each example under a name, and passes the embedding on."""
+
+    name_of_extra: str
+
+    def __call__(self, embedding):
+        self.sow("extras", self.name_of_extra, embedding.sum(axis=1))
+        return embedding
+
+
+class BottleneckedEncoder(nn.Module):
+    def setup(self):
+        self.first = Bottleneck("kl_loss")
+        self.second = Bottleneck("usage")
+
+    def __call__(self, images, train):
+        return self.second(2 * self.first(images.reshape(len(images), -1)))
+
+
+class Decoder(nn.Module):
+    def __call__(self, embedding, train):
+        return embedding.reshape(-1, *SMALL)
+
+
+def test_extras_are_found_by_name():
+    model = Autoencoder(BottleneckedEncoder(), Decoder(), ComputeConfig(), SMALL)
+    images = images_of(SMALL)
+    _, collections = model.apply({}, images, mutable=["extras"])
+    found = extras_of(collections)
+    assert set(found) == {"kl_loss", "usage"}
+    sums = images.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(found["kl_loss"], sums, rtol=1e-5)
+    np.testing.assert_allclose(found["usage"], 2 * sums, rtol=1e-5)
+
+
+def test_a_model_without_a_bottleneck_has_no_extras():
+    model = build(MODELS["fully_connected"], SMALL)
+    _, collections = apply(model, init(model), images_of(SMALL), mutable=["extras"])
+    assert extras_of(collections) == {}

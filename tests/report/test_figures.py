@@ -1,8 +1,10 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from flaxae.report.figures import reconstruction_grid, save_animation, save_png, to_picture
+from flaxae.report.figures import animation, png, reconstruction_grid, to_picture
 
 LEFT_OF = {"input": 0, "reconstruction": 1}
 
@@ -26,7 +28,7 @@ def test_every_image_is_shown_whole_and_in_its_place(shape):
             np.testing.assert_array_equal(cell, np.asarray(to_picture(image)))
 
 
-def test_strange_numbers_of_channels_become_gray():
+def test_two_channels_become_gray():
     image = np.dstack([np.full((2, 2), 10, np.uint8), np.full((2, 2), 21, np.uint8)])
     assert np.asarray(to_picture(image)).tolist() == [[[16] * 3] * 2] * 2
 
@@ -37,16 +39,26 @@ def test_a_long_title_is_not_cut():
     assert long.width > short.width
 
 
-def test_animation_shows_every_epoch_in_order(tmp_path):
-    for epoch, width in ((1, 30), (10, 31), (2, 30)):  # a title of one more digit is wider
-        color = (epoch * 20, 0, 0)
-        save_png(Image.new("RGB", (width, 9), color), tmp_path / f"epoch_{epoch:04d}.png")
-    save_animation(tmp_path)
-    with Image.open(tmp_path / "animation.webp") as animation:
-        assert animation.n_frames == 3
-        assert animation.info["loop"] == 0
+def test_a_png_has_the_pixels_of_the_picture():
+    picture = reconstruction_grid(rows_of((8, 8, 3)), "epoch 1")
+    with Image.open(io.BytesIO(png(picture))) as read:
+        assert read.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
+
+
+def test_animation_shows_every_frame_in_order():
+    """Frames may differ in width, because a title of one more digit is wider."""
+    frames = [
+        Image.new("RGB", (width, 9), (20 * epoch, 0, 0))
+        for epoch, width in ((1, 30), (2, 30), (10, 31))
+    ]
+    with Image.open(io.BytesIO(animation(frames))) as read:
+        assert read.format == "WEBP"
+        assert read.n_frames == 3
+        assert read.info["loop"] == 0
+        assert read.size == (31, 9)
         reds = []
         for frame in range(3):
-            animation.seek(frame)
-            reds.append(animation.convert("RGB").getpixel((0, 0))[0])
+            read.seek(frame)
+            reds.append(read.convert("RGB").getpixel((0, 0))[0])
     assert reds == [20, 40, 200]

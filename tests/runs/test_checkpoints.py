@@ -1,23 +1,29 @@
 import functools
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig, TrainConfig
+from flaxae.config import TrainConfig
 from flaxae.errors import InputError, RunError
-from flaxae.models.autoencoder import Autoencoder
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.models.options import ComputeConfig
 from flaxae.runs.checkpoints import Progress, open_checkpoints
-from flaxae.training.step import create_train_state
+from flaxae.training import OptimizerConfig
+from flaxae.training.epoch import EpochSums
+from flaxae.training.loop import View
+from flaxae.training.state import create_train_state, make_optimizer
 
 CONFIG = TrainConfig()
+SUMS = EpochSums({"loss": 0.1, "grad_norm": 1 / 3}, 7)
 
 
 @functools.cache
-def new_state(seed=0, filters=(3,)):
-    model = Autoencoder(ModelConfig(filters=filters), ComputeConfig(), (4, 4, 1))
-    return create_train_state(model, OptimizerConfig(), jax.random.key(seed))
+def new_state(seed=0, filters=(3,), optimizer=OptimizerConfig()):  # noqa: B008 - frozen
+    model = ConvolutionalConfig(filters=filters).build(ComputeConfig(), (4, 4, 1))
+    return create_train_state(model, make_optimizer(optimizer, 9), jax.random.key(seed))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +57,8 @@ def assert_same(a, b):
     )
 
 
-def test_a_state_comes_back_to_the_bit(tmp_path, states):
-    progress = Progress(4, {"loss": 0.1, "grad_norm": 1 / 3, "steps": 7})
+def test_a_state_is_restored_to_the_bit(tmp_path, states):
+    progress = Progress(4, SUMS)
     with open_checkpoints(tmp_path, CONFIG) as checkpoints:
         checkpoints.save(states[5], progress, None)
     restored = restore(tmp_path)
@@ -77,6 +83,31 @@ def test_one_without_a_loss_is_the_latest_but_never_the_best(tmp_path, states):
     assert int(restore(tmp_path, "best").state.step) == 1
 
 
+def test_the_callback_saves_each_epoch_and_the_steps_of_a_stopped_one(tmp_path, states):
+    def view(step, epoch, **fields):
+        return Mock(spec=View, state=states[step], epoch=epoch, **fields)
+
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.on_epoch(view(1, 1, record={"validation_loss": 0.5}))
+        checkpoints.on_epoch(view(2, 2, record={"validation_loss": 0.7}))
+        checkpoints.on_end(view(3, 2, status="stopped", sums=SUMS))
+    assert int(restore(tmp_path, "best").state.step) == 1
+    latest = restore(tmp_path)
+    assert_same(latest.state, states[3])
+    assert latest.progress == Progress(2, SUMS)
+    assert restore(tmp_path, 2).progress == Progress(2)
+
+
+@pytest.mark.parametrize(
+    ("status", "sums"), [("finished", EpochSums()), ("failed", SUMS), ("stopped", EpochSums())]
+)
+def test_the_callback_saves_nothing_else_at_the_end(tmp_path, states, status, sums):
+    """The state of a failed run may be broken; that of a complete epoch was saved already."""
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.on_end(Mock(spec=View, state=states[3], epoch=2, status=status, sums=sums))
+        assert checkpoints.steps() == []
+
+
 def test_nothing_to_restore(tmp_path):
     assert restore(tmp_path) is None
     assert restore(tmp_path, "best") is None
@@ -88,7 +119,7 @@ def test_saving_a_step_twice_is_no_error(tmp_path, states):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted"])
-def test_a_damaged_checkpoint_is_set_aside(tmp_path, states, damage, capsys):
+def test_a_damaged_checkpoint_is_moved_away(tmp_path, states, damage, capsys):
     folder = tmp_path / "checkpoints"
     save_all(folder, [states[1], states[2]], [0.5, 0.4])
     files = [p for p in (folder / "2/state").rglob("d/*") if p.is_file()]
@@ -108,7 +139,7 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, states, damage, capsys):
     assert_same(restore(folder).state, states[2])
 
 
-def test_a_reader_passes_over_damage_and_moves_nothing(tmp_path, states, capsys):
+def test_a_reader_skips_a_damaged_checkpoint_and_moves_nothing(tmp_path, states, capsys):
     folder = tmp_path / "checkpoints"
     save_all(folder, [states[1], states[2]], [0.5, 0.4])
     (folder / "2/flaxae_sha256.json").write_text("{}")
@@ -134,7 +165,7 @@ def test_a_kill_before_the_seal_loses_nothing(tmp_path, states):
     assert_same(restore(tmp_path).state, states[2])
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, states, monkeypatch):
+def test_a_full_disk_is_an_error_of_one_line(tmp_path, states, monkeypatch):
     from orbax.checkpoint import v1 as ocp
 
     def fail(*args, **kwargs):

@@ -1,88 +1,155 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from flaxae.config import ModelConfig, TrainConfig
+from flaxae.config import TrainConfig
+from flaxae.data.splits import Split
 from flaxae.errors import InputError, RunError
+from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.runs.workdir import (
     append_metrics,
     claim,
+    describe,
     forget_metrics_after,
     read_config,
+    read_dataset_info,
     read_metrics,
     write_atomically,
 )
+from flaxae.training import OptimizerConfig
+
+SPLITS = {
+    "train": Split(np.zeros((4, 9, 7, 1), np.uint8), class_names=("bar", "box")),
+    "validation": Split(np.zeros((2, 9, 7, 1), np.uint8), class_names=("bar", "box")),
+    "test": Split(np.zeros((3, 9, 7, 1), np.uint8), class_names=("bar", "box")),
+}
+DATASET = describe("tiny", SPLITS, "abc")
+CONFIG = TrainConfig()
 
 
 @pytest.fixture
-def config(tmp_path):
-    return TrainConfig(workdir=str(tmp_path / "run"))
+def workdir(tmp_path):
+    return tmp_path / "run"
 
 
-def test_the_config_comes_back(config):
-    with claim(config) as workdir:
-        assert read_config(workdir) == config
+def start(workdir, config=CONFIG, dataset=DATASET, checkpoint=False):
+    """What a training run does with its folder; returns the config that it trains with."""
+    with claim(workdir, config, dataset) as config:
+        if checkpoint:
+            (workdir / "checkpoints/14").mkdir(parents=True, exist_ok=True)
+    return config
 
 
-def test_a_run_may_grow(config):
-    with claim(config):
-        pass
-    with claim(replace(config, epochs=99)) as workdir:
-        assert read_config(workdir).epochs == 99
+def test_the_config_can_be_read_again(workdir):
+    with claim(workdir, CONFIG, DATASET) as config:
+        assert read_config(workdir) == config == CONFIG
 
 
-def test_another_run_is_refused_and_left_alone(config):
-    with claim(config) as workdir:
-        (workdir / "checkpoints/14").mkdir(parents=True)
-    other = replace(config, model=ModelConfig("fully_connected"), seed=3)
+def test_the_number_of_epochs_may_change(workdir):
+    start(workdir, checkpoint=True)
+    with claim(workdir, replace(CONFIG, epochs=99), DATASET) as config:
+        assert read_config(workdir).epochs == config.epochs == 99
+
+
+def test_another_run_is_refused_and_stays_as_it_is(workdir):
+    start(workdir, checkpoint=True)
+    other = replace(CONFIG, model=FullyConnectedConfig(), seed=3)
     expected = (
-        r"holds another run: --model convolutional there, fully_connected here; --seed 0 there"
+        r"holds another run: --model convolutional there, fully_connected here; .*--seed 0 there"
     )
-    with pytest.raises(InputError, match=expected), claim(other):
-        pass
-    assert read_config(workdir) == config
+    with pytest.raises(InputError, match=expected):
+        start(workdir, other)
+    assert read_config(workdir) == CONFIG
 
 
-def test_a_run_without_a_checkpoint_gives_its_folder_away(config):
-    with claim(config):
-        pass
-    other = replace(config, seed=3)
-    with claim(other) as workdir:
+def test_a_run_without_a_checkpoint_is_replaced(workdir):
+    start(workdir)
+    other = replace(CONFIG, seed=3)
+    with claim(workdir, other, DATASET):
         assert read_config(workdir) == other
 
 
-def test_a_folder_of_something_else_is_refused(config, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/thesis.tex").touch()
-    with pytest.raises(InputError, match="holds files but no run"), claim(config):
-        pass
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+COSINE = replace(CONFIG, optimizer=OptimizerConfig(warmup=0.5))
 
 
-def test_a_file_is_refused(config, tmp_path):
-    (tmp_path / "run").touch()
-    with pytest.raises(InputError, match="is a file; give a folder"), claim(config):
-        pass
+def test_a_schedule_keeps_the_epochs_of_the_first_start(workdir):
+    """Otherwise the learning rate of the steps that remain would change."""
+    first = start(workdir, replace(COSINE, epochs=20), checkpoint=True)
+    assert first.optimizer.schedule_epochs == 20
+    assert read_config(workdir) == first
+    second = start(workdir, replace(COSINE, epochs=30))
+    assert second.optimizer.schedule_epochs == 20
+    assert second.epochs == 30
+    assert read_config(workdir) == second
 
 
-def test_a_place_that_cannot_be_written_is_refused(config):
+def test_a_replaced_run_has_the_epochs_of_its_own_schedule(workdir):
+    start(workdir, replace(COSINE, epochs=20))
+    assert start(workdir, replace(COSINE, epochs=30)).optimizer.schedule_epochs == 30
+
+
+def test_a_description_of_the_dataset_is_kept(workdir):
+    start(workdir)
+    found = read_dataset_info(workdir)
+    assert found == DATASET
+    assert found.image_shape == (9, 7, 1)
+    assert found.class_names == ("bar", "box")
+    assert found.sizes == {"train": 4, "validation": 2, "test": 3}
+
+
+def test_other_images_are_refused(workdir):
+    start(workdir, checkpoint=True)
+    with pytest.raises(InputError, match=r"trained on other images \(sha256 abc, now def\)"):
+        start(workdir, dataset=DATASET._replace(digest="def"))
+    assert read_dataset_info(workdir) == DATASET
+
+
+def test_a_run_of_flaxae_0_1_has_no_description_and_continues(workdir):
+    start(workdir, checkpoint=True)
+    (workdir / "dataset.json").unlink()
+    assert read_dataset_info(workdir) is None
+    start(workdir, dataset=DATASET._replace(digest="def"))
+    assert read_dataset_info(workdir).digest == "def"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"name": 3}'])
+def test_an_unreadable_description_is_an_error(workdir, text):
+    start(workdir)
+    (workdir / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"dataset\.json cannot be read"):
+        read_dataset_info(workdir)
+
+
+def test_a_folder_with_other_files_is_refused(workdir):
+    workdir.mkdir()
+    (workdir / "thesis.tex").touch()
+    with pytest.raises(InputError, match="holds files but no run"):
+        start(workdir)
+    assert [p.name for p in workdir.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_refused(workdir):
+    workdir.touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        start(workdir)
+
+
+def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(InputError, match="--workdir /proc/run cannot be written"):
+        start(Path("/proc/run"))
+
+
+def test_two_writers_are_refused(workdir):
     with (
-        pytest.raises(InputError, match="--workdir /proc/run cannot be written"),
-        claim(replace(config, workdir="/proc/run")),
-    ):
-        pass
-
-
-def test_two_writers_are_refused(config):
-    with (
-        claim(config),
+        claim(workdir, CONFIG, DATASET),
         pytest.raises(RunError, match="another process trains in"),
-        claim(config),
+        claim(workdir, CONFIG, DATASET),
     ):
         pass
-    with claim(config):
-        pass
+    start(workdir)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +159,10 @@ def test_two_writers_are_refused(config):
         ("{", "config.json cannot be read"),
         ("[]", "config.json cannot be read"),
         ('{"epochs": 5}', "lacks the fields"),
+        ('{"schema": 2, "epochs": 5}', "lacks the fields"),
     ],
 )
-def test_an_unreadable_config_is_named(tmp_path, text, message):
+def test_an_unreadable_config_is_an_error(tmp_path, text, message):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=message):
@@ -115,7 +183,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_metrics_past_the_last_checkpoint_are_forgotten(tmp_path):
+def test_metrics_after_the_last_checkpoint_are_removed(tmp_path):
     for epoch in (1, 2, 3):
         append_metrics(tmp_path, {"epoch": epoch})
     with open(tmp_path / "metrics.jsonl", "a") as file:

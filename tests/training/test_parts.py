@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
-from flaxae.data.store import Batch
-from flaxae.models.autoencoder import Autoencoder
+from flaxae.data.batches import Batch
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.models.options import ComputeConfig
+from flaxae.objectives import ObjectiveConfig
+from flaxae.training import OptimizerConfig
 from flaxae.training.parts import AXIS, Keys, across_devices, in_micro_batches, padded
-from flaxae.training.step import create_train_state, gradient_sums, make_rngs
-from tests.conftest import synthetic_split
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+from flaxae.training.step import gradient_sums
+from tests.fixtures.images import synthetic_split
 
 IMAGES = synthetic_split(10, 0).images
 BATCH = Batch(IMAGES, np.arange(10, dtype=np.int32), np.arange(10) != 3)
 KEYS = Keys(jax.random.key(1), jax.random.key(2))
-SUMS = partial(gradient_sums, noise_factor=0.3)
+SUMS = partial(gradient_sums, config=ObjectiveConfig(noise_factor=0.3))
 
 
 def new_state(dropout_rate=0.0):
-    model = ModelConfig(filters=(3, 2), dropout_rate=dropout_rate)
-    autoencoder = Autoencoder(model, ComputeConfig(), IMAGES.shape[1:])
-    return create_train_state(autoencoder, OptimizerConfig(), make_rngs(0).init)
+    config = ConvolutionalConfig(filters=(3, 2), dropout_rate=dropout_rate)
+    model = config.build(ComputeConfig(), IMAGES.shape[1:])
+    return create_train_state(model, make_optimizer(OptimizerConfig(), 1), make_rngs(0).init)
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +45,37 @@ def variants(mesh):
     }
 
 
+def assert_same_sums(sums, whole, name):
+    for a, b in zip(jax.tree.leaves(sums), jax.tree.leaves(whole), strict=True):
+        limit = 1e-5 * float(jnp.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=limit, err_msg=name)
+
+
 def test_sums_in_parts_are_those_of_the_whole(mesh):
     state = new_state()
     whole = jax.jit(SUMS)(state, BATCH, KEYS)
-    assert float(whole.examples) == 9
+    assert float(whole.values["examples"]) == 9
     for name, sums in variants(mesh).items():
-        parts = jax.jit(sums)(state, BATCH, KEYS)
-        for a, b in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
-            limit = 1e-5 * float(jnp.abs(b).max())
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=limit, err_msg=name)
+        assert_same_sums(jax.jit(sums)(state, BATCH, KEYS), whole, name)
 
 
-def test_every_part_drops_its_own_units(mesh):
-    """Two equal halves of a batch give twice one half only if they drop the same."""
+def test_targets_are_divided_with_their_images(mesh):
+    state, batch = new_state(), BATCH._replace(targets=np.ascontiguousarray(IMAGES[::-1]))
+    whole = jax.jit(SUMS)(state, batch, KEYS)
+    name = "micro-batches of 2 on two devices"
+    assert_same_sums(jax.jit(variants(mesh)[name])(state, batch, KEYS), whole, name)
+
+
+def test_every_part_drops_different_units(mesh):
+    """Two equal halves of a batch give twice the sum of one half only if both drop the same."""
     state = new_state(dropout_rate=0.5)
     rows = np.array([0, 1, 2, 0, 1, 2], np.int32)
     twice = Batch(IMAGES[rows], rows, np.ones(6, bool))
     once = jax.tree.map(lambda x: x[:3], twice)
     for sums in (in_micro_batches(SUMS, 3), across_devices(SUMS, mesh)):
-        double = 2 * float(jax.jit(SUMS)(state, once, KEYS).loss)
-        assert float(jax.jit(sums)(state, twice, KEYS).loss) != pytest.approx(double, rel=1e-4)
+        double = 2 * float(jax.jit(SUMS)(state, once, KEYS).values["loss"])
+        parts = float(jax.jit(sums)(state, twice, KEYS).values["loss"])
+        assert parts != pytest.approx(double, rel=1e-4)
 
 
 def test_padding_is_masked():

@@ -1,47 +1,77 @@
 import functools
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
-from flaxae.data.store import Batch, training_batches
-from flaxae.evaluation.reconstruction import evaluate
+from flaxae.data.batches import Batch, training_batches
+from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.models.options import ComputeConfig
+from flaxae.objectives import LOSSES, ObjectiveConfig
+from flaxae.objectives.corruptions import add_noise
+from flaxae.training import OptimizerConfig
 from flaxae.training.parts import Keys
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs, named_leaves
 from flaxae.training.step import (
     activations,
-    add_noise,
-    create_train_state,
+    embed_step,
     eval_step,
     gradient_sums,
-    learning_rate,
-    make_rngs,
-    named_leaves,
     to_float,
     train_step,
 )
 
-MODEL = ModelConfig(filters=(4, 3), dropout_rate=0.1)
+MODEL = ConvolutionalConfig(filters=(4, 3), dropout_rate=0.1)
+PLAIN = ConvolutionalConfig(filters=(4, 3))
+KEYS = Keys(jax.random.key(3), jax.random.key(4))
 
 
 @functools.cache
 def new_state(model=MODEL, optimizer=OptimizerConfig(), shape=(9, 7, 1)):  # noqa: B008 - frozen
     """One state for each kind, so that nothing is compiled twice."""
-    autoencoder = Autoencoder(model, ComputeConfig(), shape)
-    return create_train_state(autoencoder, optimizer, make_rngs(0).init)
+    autoencoder = model.build(ComputeConfig(), shape)
+    return create_train_state(autoencoder, make_optimizer(optimizer, 100), make_rngs(0).init)
+
+
+@functools.cache
+def jitted_sums(noise_factor=0.0, loss="bce"):
+    config = ObjectiveConfig(noise_factor=noise_factor, loss=loss)
+    return jax.jit(partial(gradient_sums, config=config))
 
 
 @functools.cache
 def jitted(noise_factor):
-    return jax.jit(partial(train_step, sums=partial(gradient_sums, noise_factor=noise_factor)))
+    return jax.jit(partial(train_step, sums=jitted_sums(noise_factor)))
 
 
 @functools.cache
-def jitted_eval(noise_factor):
-    return jax.jit(partial(eval_step, noise_factor=noise_factor))
+def jitted_eval(noise_factor=0.0, loss="bce"):
+    config = ObjectiveConfig(noise_factor=noise_factor, loss=loss)
+    return jax.jit(partial(eval_step, config=config, measures=("mse",)))
+
+
+def first_twelve(split, targets=None):
+    return Batch(split.images[:12], np.arange(12, dtype=np.int32), np.ones(12, bool), targets)
+
+
+def logits_on(state, images):
+    """The model's logits, computed apart from the steps."""
+    return np.asarray(jax.jit(state.apply_fn)({"params": state.params}, images), np.float64)
+
+
+def cross_entropy(logits, pixels):
+    """Each image's mean, by NumPy."""
+    return np.mean(np.logaddexp(0, logits) - logits * pixels, axis=(1, 2, 3))
+
+
+def squared_error(logits, pixels):
+    """Each image's mean, by NumPy."""
+    return np.mean((1 / (1 + np.exp(-logits)) - pixels) ** 2, axis=(1, 2, 3))
 
 
 def test_pixels_become_0_to_1():
@@ -49,66 +79,27 @@ def test_pixels_become_0_to_1():
     np.testing.assert_allclose(to_float(images).ravel(), [0, 0.2, 1], rtol=1e-6)
 
 
-def test_noise_has_the_asked_mean_and_deviation():
-    """Around mid-gray little noise is clipped: mean 0.5, standard deviation 0.1."""
-    images, rows = jnp.full((64, 20, 20, 1), 0.5), jnp.arange(64)
-    noisy = add_noise(images, rows, jax.random.key(0), 0.1)
-    assert float(noisy.mean()) == pytest.approx(0.5, abs=0.002)
-    assert float(noisy.std()) == pytest.approx(0.1, rel=0.02)
-
-
-def test_noise_is_clipped_to_the_pixel_range():
-    images, rows = jnp.zeros((64, 20, 20, 1)), jnp.arange(64)
-    noisy = add_noise(images, rows, jax.random.key(0), 3.0)
-    assert float(noisy.min()) == 0
-    assert float(noisy.max()) == 1
-    assert float((noisy == 0).mean()) == pytest.approx(0.5, abs=0.02)
-    # P(3 * N(0, 1) > 1) = 0.369
-    assert float((noisy == 1).mean()) == pytest.approx(0.369, abs=0.02)
-
-
-def test_noise_depends_on_the_row_and_not_on_the_batch():
-    images = jnp.full((4, 5, 5, 1), 0.5)
-    together = add_noise(images, jnp.arange(4), jax.random.key(0), 0.1)
-    alone = add_noise(images[2:3], jnp.array([2]), jax.random.key(0), 0.1)
-    np.testing.assert_array_equal(together[2:3], alone)
-    assert not np.array_equal(together[0], together[1])
-
-
-@pytest.mark.parametrize(
-    ("step", "rate"),
-    [(0, 1e-3), (999, 1e-3), (1000, 0.96e-3), (2500, 0.9216e-3), (10_000, 6.648e-4)],
-)
-def test_learning_rate_is_a_staircase(step, rate):
-    assert learning_rate(OptimizerConfig(), step) == pytest.approx(rate, rel=1e-4)
-
-
-def test_weight_decay_shrinks_kernels_and_leaves_biases():
-    """With a zero gradient AdamW's update is the decay alone: p - rate * decay * p."""
-    state = new_state(optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=0.5))
-    state = state.replace(params=jax.tree.map(jnp.ones_like, state.params))
-    after = state.apply_gradients(grads=jax.tree.map(jnp.zeros_like, state.params))
-    for name, leaf in named_leaves(after.params).items():
-        expected = 0.95 if name.endswith("kernel") else 1.0
-        np.testing.assert_allclose(leaf, expected, rtol=1e-6, err_msg=name)
+def test_floats_stay_as_they_are():
+    images = np.array([0, 0.3, 1], np.float32).reshape(3, 1, 1, 1)
+    np.testing.assert_array_equal(to_float(images), images)
 
 
 def test_loss_falls(tiny_splits):
     state = new_state(optimizer=OptimizerConfig(learning_rate=0.01))
-    batch = next(training_batches(tiny_splits["train"].images, 12, 0, 1))
+    batch = next(training_batches(tiny_splits["train"], 12, 0, 1))
     losses = []
     for _ in range(30):
         state, metrics = jitted(0.0)(state, batch, make_rngs(0).train)
-        losses.append(float(metrics.loss))
+        losses.append(float(metrics.values["loss"]))
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_step_is_a_function_of_seed_and_step(tiny_splits):
-    batch = next(training_batches(tiny_splits["train"].images, 12, 0, 1))
+    batch = next(training_batches(tiny_splits["train"], 12, 0, 1))
 
     def run(seed, step):
         state = new_state().replace(step=jnp.int32(step))
-        return float(jitted(0.3)(state, batch, make_rngs(seed).train)[1].loss)
+        return float(jitted(0.3)(state, batch, make_rngs(seed).train)[1].values["loss"])
 
     assert run(0, 0) == run(0, 0)
     assert len({run(0, 0), run(0, 1), run(1, 0)}) == 3
@@ -116,28 +107,68 @@ def test_a_step_is_a_function_of_seed_and_step(tiny_splits):
 
 def test_denoising_compares_with_the_clean_image(tiny_splits):
     """Noise of a thousand saturates every input: the target must still be the image."""
-    images = tiny_splits["train"].images[:12]
-    state = new_state()
-    batch = Batch(images, np.arange(12, dtype=np.int32), np.ones(12, bool))
+    batch, state = first_twelve(tiny_splits["train"]), new_state()
     noisy = jitted_eval(1000.0)(state, batch, Keys(jax.random.key(0), jax.random.key(0)))
     clean = jitted_eval(0.0)(state, batch, Keys(jax.random.key(0), jax.random.key(0)))
-    assert float(noisy.loss) != float(clean.loss)
+    assert float(noisy["loss"]) != float(clean["loss"])
     # The untrained model says about 0.5 everywhere; against the clean image that is its error.
-    expected = np.mean((0.5 - images / 255) ** 2) * 12
-    assert float(noisy.squared_error) == pytest.approx(expected, rel=0.3)
+    expected = np.mean((0.5 - batch.images / 255) ** 2) * 12
+    assert float(noisy["mse"]) == pytest.approx(expected, rel=0.3)
 
 
-def test_training_to_denoise_aims_at_the_clean_image(tiny_splits):
-    """The loss of the logits on the noisy input against the clean image, worked out by hand."""
-    images = tiny_splits["train"].images[:12]
-    batch = Batch(images, np.arange(12, dtype=np.int32), np.ones(12, bool))
-    state, keys = new_state(ModelConfig(filters=(4, 3))), Keys(jax.random.key(3), jax.random.key(4))
-    noisy = add_noise(to_float(images), batch.rows, keys.noise, 5.0)
-    logits = np.asarray(jax.jit(state.apply_fn)({"params": state.params}, noisy), np.float64)
-    clean = images / 255
-    expected = np.sum(np.mean(np.logaddexp(0, logits) - logits * clean, axis=(1, 2, 3)))
-    found = jax.jit(partial(gradient_sums, noise_factor=5.0))(state, batch, keys).loss
+def test_training_with_noise_compares_with_the_clean_image(tiny_splits):
+    """The loss of the logits on the noisy input against the clean image, computed by hand."""
+    batch, state = first_twelve(tiny_splits["train"]), new_state(PLAIN)
+    noisy = add_noise(to_float(batch.images), batch.rows, KEYS.noise, 5.0)
+    expected = cross_entropy(logits_on(state, noisy), batch.images / 255).sum()
+    found = jitted_sums(5.0)(state, batch, KEYS).values["loss"]
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def flipped(split):
+    """Targets that differ from the images: mirrored, and with black and white exchanged."""
+    return np.ascontiguousarray(255 - split.images[:12, :, ::-1])
+
+
+@pytest.mark.parametrize(("loss", "error"), [("bce", cross_entropy)])
+@pytest.mark.parametrize("noise_factor", [0.0, 0.5])
+def test_the_loss_compares_with_the_targets(tiny_splits, loss, error, noise_factor):
+    targets = flipped(tiny_splits["train"])
+    batch, state = first_twelve(tiny_splits["train"], targets), new_state(PLAIN)
+    inputs = add_noise(to_float(batch.images), batch.rows, KEYS.noise, noise_factor)
+    expected = error(logits_on(state, inputs), targets / 255).sum()
+    wrong = error(logits_on(state, inputs), batch.images / 255).sum()
+    assert abs(expected - wrong) > 0.005 * expected, "else the test could not fail"
+    trained = jitted_sums(noise_factor, loss)(state, batch, KEYS).values["loss"]
+    assert float(trained) == pytest.approx(expected, rel=1e-5)
+    evaluated = jitted_eval(noise_factor, loss)(state, batch, KEYS)["loss"]
+    assert float(evaluated) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_measures_and_the_errors_of_an_embedding_compare_with_the_targets(tiny_splits):
+    targets = flipped(tiny_splits["train"])
+    batch, state = first_twelve(tiny_splits["train"], targets), new_state(PLAIN)
+    expected = squared_error(logits_on(state, to_float(batch.images)), targets / 255)
+    measured = jitted_eval()(state, batch, KEYS)["mse"]
+    assert float(measured) == pytest.approx(expected.sum(), rel=1e-5)
+    np.testing.assert_allclose(jax.jit(embed_step)(state, batch).errors, expected, rtol=1e-5)
+
+
+def test_training_moves_the_output_to_the_targets(tiny_splits):
+    """The images are black and the targets white, so the output must become white."""
+    images, rows = np.zeros((4, 9, 7, 1), np.uint8), np.arange(4, dtype=np.int32)
+    batch = Batch(images, rows, np.ones(4, bool), np.full_like(images, 255))
+    state = new_state(PLAIN, OptimizerConfig(learning_rate=0.1))
+    for _ in range(10):
+        state, _ = jitted(0.0)(state, batch, make_rngs(0).train)
+    assert logits_on(state, to_float(images)).mean() > 0.5
+
+
+def test_equal_targets_change_nothing(tiny_splits):
+    batch = first_twelve(tiny_splits["train"])
+    explicit = batch._replace(targets=batch.images)
+    found = [jitted_sums()(new_state(PLAIN), each, KEYS) for each in (batch, explicit)]
+    jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_padding_changes_no_update(tiny_splits):
@@ -145,22 +176,65 @@ def test_padding_changes_no_update(tiny_splits):
     rows = np.arange(12, dtype=np.int32)
     whole = Batch(images[:8], rows[:8], np.ones(8, bool))
     padded = Batch(images[:12], rows, rows < 8)
-    model = ModelConfig(filters=(4, 3))
     step = jitted(0.1)
-    (a, _), (b, _) = (step(new_state(model), x, make_rngs(0).train) for x in (whole, padded))
+    (a, _), (b, _) = (step(new_state(PLAIN), x, make_rngs(0).train) for x in (whole, padded))
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a.params, b.params
     )
 
 
-@pytest.mark.parametrize("noise_factor", [0.0, 0.4])
-def test_evaluation_gives_one_number_for_any_batch_size(tiny_splits, noise_factor):
-    state, images = new_state(), tiny_splits["test"].images
-    step = jitted_eval(noise_factor)
-    results = [evaluate(step, state, images, size, jax.random.key(5)) for size in (1, 4, 13, 64)]
-    for result in results[1:]:
-        assert result == pytest.approx(results[0], rel=1e-6)
-    assert results[0].examples == 13
+class Bottleneck(nn.Module):
+    """An encoder whose embedding is a multiple of the image, with two extras."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        scale = self.param("scale", nn.initializers.constant(2.0), ())
+        embedding = images.reshape(len(images), -1) * scale
+        self.sow("extras", "size_loss", jnp.mean(embedding**2, axis=1))
+        self.sow("extras", "brightness", jnp.mean(embedding, axis=1))
+        return embedding
+
+
+class Reshape(nn.Module):
+    image_shape: tuple
+
+    def __call__(self, embedding, train):
+        return embedding.reshape(-1, *self.image_shape)
+
+
+def test_extras_of_the_model_are_reported_and_extra_losses_are_minimized(tiny_splits):
+    shape = (9, 7, 1)
+    model = Autoencoder(Bottleneck(), Reshape(shape), ComputeConfig(), shape)
+    state = create_train_state(model, make_optimizer(OptimizerConfig(), 1), make_rngs(0).init)
+    batch = first_twelve(tiny_splits["train"])
+    pixels = batch.images.astype(np.float64) / 255
+    size = np.mean((2 * pixels) ** 2, axis=(1, 2, 3)).sum()
+    values, grads = jitted_sums()(state, batch, KEYS)
+    assert set(values) == {"loss", "size_loss", "brightness", "examples"}
+    assert float(values["size_loss"]) == pytest.approx(size, rel=1e-5)
+    assert float(values["brightness"]) == pytest.approx(2 * pixels.mean() * 12, rel=1e-5)
+    cross_entropies = cross_entropy(2 * pixels, pixels).sum()
+    assert float(values["loss"]) == pytest.approx(cross_entropies + size, rel=1e-5)
+    # By hand: d/ds of softplus(s x) - s x^2 + (s x)^2 at s = 2.
+    slope = pixels / (1 + np.exp(-2 * pixels)) - pixels**2 + 2 * 2 * pixels**2
+    expected = np.mean(slope, axis=(1, 2, 3)).sum()
+    assert float(grads["encoder"]["scale"]) == pytest.approx(expected, rel=1e-5)
+    sums = jitted_eval()(state, batch, KEYS)
+    assert set(sums) == {"loss", "size_loss", "brightness", "mse", "examples"}
+    _, metrics = jitted(0.0)(state, batch, make_rngs(0).train)
+    assert float(metrics.values["size_loss"]) == pytest.approx(size / 12, rel=1e-5)
+
+
+def test_a_user_may_add_an_objective(tiny_splits, monkeypatch):
+    def twice(logits, images, extras):
+        return {"loss": 2 * jnp.mean(logits, axis=(1, 2, 3)), "mean": jnp.mean(images, (1, 2, 3))}
+
+    monkeypatch.setitem(LOSSES, "twice", twice)
+    batch, state = first_twelve(tiny_splits["train"]), new_state(PLAIN)
+    values = jitted_sums(loss="twice")(state, batch, KEYS).values
+    expected = 2 * logits_on(state, to_float(batch.images)).mean() * 12
+    assert float(values["loss"]) == pytest.approx(expected, rel=1e-4)
+    assert float(values["mean"]) == pytest.approx(batch.images.mean() / 255 * 12, rel=1e-5)
 
 
 def test_activations_are_named_like_the_layers(tiny_splits):
@@ -168,3 +242,20 @@ def test_activations_are_named_like_the_layers(tiny_splits):
     assert found["encoder/blocks_0/layers_1/activation"].shape == (5, 9, 7, 4)
     assert found["decoder/head/activation"].shape == (5, 12, 8, 4)
     assert all(float(a.min()) == 0 for a in found.values())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda logits: {"error": logits.mean((1, 2, 3))},
+        lambda logits: {"loss": logits.mean()},
+        lambda logits: {"loss": logits.mean((1, 2, 3)), "steps": logits.mean((1, 2, 3))},
+    ],
+)
+def test_an_objective_without_one_loss_an_example_is_refused(tiny_splits, monkeypatch, values):
+    monkeypatch.setitem(LOSSES, "mine", lambda logits, images, extras: values(logits))
+    rows = np.arange(12, dtype=np.int32)
+    batch = Batch(tiny_splits["train"].images[:12], rows, rows < 12)
+    step = partial(gradient_sums, config=ObjectiveConfig(loss="mine"))
+    with pytest.raises(InputError, match=r"the objective mine returned .* for 12 examples"):
+        jax.eval_shape(step, new_state(), batch, Keys(*jax.random.split(jax.random.key(0))))

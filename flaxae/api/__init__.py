@@ -1,0 +1,1 @@
+"""The Python API: `train`, `load`, and the `Run` that both return; the commands use it too."""

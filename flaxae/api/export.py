@@ -1,0 +1,87 @@
+"""Writes the embedding of a run's images for the viewers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+
+from flaxae.data.images import to_bytes
+from flaxae.data.splits import SPLITS, Split
+from flaxae.errors import InputError
+from flaxae.evaluation.embedding import embed_images
+from flaxae.export import embedding as files
+from flaxae.export import projector
+from flaxae.export.folder import refuse_foreign, replace_folder
+from flaxae.runs.projector_link import forget_config, link_config
+from flaxae.training.step import embed_step
+
+if TYPE_CHECKING:
+    from flaxae.api.run import Run
+
+
+class ExportedEmbedding(NamedTuple):
+    """What `Run.export_embedding` has written."""
+
+    folder: Path
+    points: int
+    dimensions: int  # of the embedding; two dimensions are written as three
+    remarks: tuple[str, ...]  # differences between the files and the model
+    logdir: Path  # what TensorBoard is given to find the export
+
+
+def export_embedding(
+    run: "Run",
+    folder: Path,
+    part: Split,
+    name: str,
+    parts: Mapping[str, Split],
+    limit: int | None,
+) -> ExportedEmbedding:
+    """Embeds the first `limit` images of `part`, which is called `name`, and writes the files.
+
+    Raises:
+        InputError: the folder holds something else, or the embedding cannot be shown.
+    """
+    # Resolved, so that a link stays a link, and the folder that it points to is replaced.
+    output = folder.expanduser().resolve()
+    refuse_foreign(output, files.FILES)  # before the forward passes
+    split, split_names = first_images(part, name, parts, limit)
+    batch_size = run.config.optimizer.batch_size
+    state = run._state
+    embedding = embed_images(jax.jit(embed_step), state, split, batch_size)
+    split = split._replace(images=to_bytes(split.images, "images"))  # as the viewers show them
+    points = files.make_points(embedding, split, split_names)
+    tensor_name = projector.tensor_name(run.config.model.name, run.config.data.dataset, name)
+    tensor = files.describe(points, tensor_name)
+    with replace_folder(output, files.FILES) as scratch:
+        files.write_files(scratch, points, tensor)
+        forget_config(run.workdir)
+    in_workdir = link_config(run.workdir, output, tensor)
+    dimensions = embedding.vectors.shape[1]
+    remarks = files.remarks(tensor, dimensions, split.images.shape[1:3])
+    return ExportedEmbedding(
+        output, len(split.images), dimensions, tuple(remarks), run.workdir if in_workdir else output
+    )
+
+
+def first_images(
+    whole: Split, name: str, parts: Mapping[str, Split], limit: int | None
+) -> tuple[Split, list[str]]:
+    """The first `limit` images of a split, and for each the name of the split that it is from.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    labels = None if whole.labels is None else whole.labels[:limit]
+    targets = None if whole.targets is None else whole.targets[:limit]
+    split = whole._replace(images=whole.images[:limit], labels=labels, targets=targets)
+    count = len(split.images)
+    if count < 2:
+        raise InputError(
+            f"the {name} split holds {count} image; viewers need 2 points or more: "
+            "try --split all, or a larger dataset"
+        )
+    sizes = {part: len(parts[part].images) for part in SPLITS} if name == "all" else {name: count}
+    names = [part for part, size in sizes.items() for _ in range(size)]
+    return split, names[:count]

@@ -1,0 +1,391 @@
+"""`Run`: a trained model with its workdir, and `load`, which opens one."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from flax.training.train_state import TrainState
+from jaxtyping import Float32
+from PIL import Image
+
+from flaxae.config import TrainConfig
+from flaxae.data.batches import padded, pick_batch
+from flaxae.data.images import check_images
+from flaxae.data.sources import open_source
+from flaxae.data.sources.array import ArraySource, number_labels
+from flaxae.data.splits import Split, select
+from flaxae.errors import InputError, require
+from flaxae.evaluation.embedding import Embedding, embed_images
+from flaxae.evaluation.reconstruction import reconstruction_rows
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.objectives import MEASURES
+from flaxae.report.figures import reconstruction_grid
+from flaxae.runs.checkpoints import Restored, open_checkpoints
+from flaxae.runs.profile import Operation, Profile
+from flaxae.runs.workdir import (
+    CHECKPOINTS,
+    DatasetInfo,
+    describe,
+    read_config,
+    read_dataset_info,
+    read_metrics,
+)
+from flaxae.training.devices import place
+from flaxae.training.state import create_train_state, evaluated, make_optimizer, make_rngs
+from flaxae.training.step import embed_step, to_float
+from flaxae.training.validation import evaluate, make_eval_step
+
+if TYPE_CHECKING:
+    from flaxae.api.export import ExportedEmbedding  # imports Arrow
+    from flaxae.evaluation.embedding_quality import EmbeddingQuality
+
+Splits = Mapping[str, Split]
+Floats = Float32[np.ndarray, "..."]
+
+
+class Run:
+    """A trained autoencoder: its weights, its config, and what can be done with them.
+
+    Made by `train` and `load`. Images are [N, H, W] or [N, H, W, C] of the run's shape, uint8 or
+    floats in 0..1, any N; results are NumPy arrays. In the examples, `run` is a run of 8x8 images
+    with an embedding of 64 numbers, and `images` has 60 of them.
+
+    Attributes:
+        config: The `TrainConfig`, as the workdir has it.
+        workdir: The run's folder.
+        epoch: Epochs completed when the checkpoint was saved.
+        step: Updates of the weights by then.
+        history: A dictionary of numbers for each epoch: the lines of metrics.jsonl.
+        model: The linen module, with the methods `encode` and `decode`.
+        variables: Its variables; averaged weights if the run averages them. So
+            `run.model.apply(run.variables, x, method="encode")` works under jit, vmap and grad.
+        image_shape: Height, width and channels of its images.
+        class_names: Names of the classes; empty if there are no labels.
+
+    Example:
+        >>> run.image_shape, run.epoch, run.encode(images).shape
+        ((8, 8, 1), 2, (60, 64))
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        config: TrainConfig,
+        dataset: DatasetInfo,
+        model: Autoencoder,
+        restored: Restored,
+        splits: Callable[[], Splits],
+        profile: Profile | None,
+    ) -> None:
+        self.workdir = workdir
+        self.config = config
+        self.epoch = restored.progress.epoch
+        self.step = int(restored.state.step)
+        self.history = read_metrics(workdir)
+        self.model = model
+        self.image_shape = dataset.image_shape
+        self.class_names = dataset.class_names
+        self._state: TrainState = evaluated(restored.state)
+        self._open_splits = splits
+        self._profile = profile
+        self._batch_size = config.optimizer.batch_size
+        self._rngs = make_rngs(config.seed)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables for `model.apply`."""
+        return {"params": self._state.params}
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The splits train, validation and test of the run's dataset; read when first needed.
+
+        Raises:
+            InputError: the images came from Python and were not given to `load`.
+        """
+        return self._open_splits()
+
+    def encode(self, images: Any) -> Floats:
+        """The embeddings [N, dimensions] of images.
+
+        Raises:
+            InputError: the images have another shape, type or range; the message says what came.
+
+        Example:
+            >>> run.encode(images[:3]).shape
+            (3, 64)
+        """
+        return _in_batches(self._encode, self._check(images), self._batch_size)
+
+    def decode(self, embedding: Any) -> Floats:
+        """The images [N, H, W, C] of embeddings [N, dimensions], pixels in 0..1.
+
+        Raises:
+            InputError: the embeddings have another shape or type, or are not finite.
+
+        Example:
+            >>> run.decode(run.encode(images[:3])).shape
+            (3, 8, 8, 1)
+        """
+        array = np.asarray(embedding)
+        expected = f"floats of the shape [N, {self.dimensions}]"
+        if array.ndim != 2 or array.shape[1] != self.dimensions or array.dtype.kind != "f":
+            raise InputError(f"embedding is {array.dtype} {array.shape}; expected {expected}")
+        if not np.isfinite(array).all():
+            raise InputError("embedding has NaN or infinite numbers; expected finite ones")
+        return _in_batches(self._decode, array.astype(np.float32), self._batch_size)
+
+    def reconstruct(self, images: Any) -> Floats:
+        """The reconstructions of images, in the same shape as they came, pixels in 0..1.
+
+        Raises:
+            InputError: the images have another shape, type or range; the message says what came.
+
+        Example:
+            >>> run.reconstruct(images[:3]).shape
+            (3, 8, 8)
+        """
+        pixels = _in_batches(self._reconstruct, self._check(images), self._batch_size)
+        return pixels if np.ndim(images) == 4 else pixels[..., 0]
+
+    def evaluate(self, split: str = "test", *, images: Any = None) -> dict[str, Any]:
+        """The reconstruction quality of a split (train, validation, test or all), or of images.
+
+        Inputs are noisy if the run trained with noise; targets are clean. The keys are "loss" and
+        whatever else the objective returns; "mse" and every other measure; "rmse" and "psnr"
+        (dB), which follow from the mean squared error; and "examples". Errors are in units of the
+        pixel range 0..1.
+
+        Raises:
+            InputError: there is no such split, or the images cannot be used.
+
+        Example:
+            >>> sorted(run.evaluate(images=images))
+            ['examples', 'loss', 'mse', 'psnr', 'rmse']
+        """
+        part = self._split(split, images, None)
+        config = self.config
+        placement = place(config.model, config.compute, config.device, self.image_shape)
+        step = make_eval_step(config.objective, placement, tuple(MEASURES))
+        state = placement.replicate(self._state)
+        return evaluate(step, state, part, self._batch_size, self._rngs.evaluate)
+
+    def embedding(self, split: str = "test", *, images: Any = None) -> Embedding:
+        """The vectors of a split or of images, and each image's mean squared error.
+
+        Raises:
+            InputError: there is no such split, or the images cannot be used.
+
+        Example:
+            >>> run.embedding("test").vectors.shape[1]
+            64
+        """
+        part = self._split(split, images, None)
+        return embed_images(jax.jit(embed_step), self._state, part, self._batch_size)
+
+    def evaluate_embedding(self, split: str = "test") -> "EmbeddingQuality":
+        """How much a split's embedding says about classes and neighborhoods, beside PCA and pixels.
+
+        Raises:
+            InputError: there is no such split.
+
+        Example:
+            >>> run.evaluate_embedding("test").dimensions
+            64
+        """
+        # scikit-learn takes a second to import, which the other methods do not need.
+        from flaxae.evaluation.embedding_quality import Examples, embedding_quality
+
+        def examples(name: str, labeled: bool) -> Examples:
+            part = select(self.splits, name)
+            vectors = self.embedding(name).vectors
+            return Examples(vectors, part.images, part.labels if labeled else None)
+
+        # A training example would be its own nearest neighbor.
+        unseen = split in ("validation", "test")
+        return embedding_quality(
+            examples("train", True), examples(split, unseen), len(self.class_names)
+        )
+
+    def export_embedding(
+        self,
+        folder: str | Path,
+        split: str = "test",
+        *,
+        images: Any = None,
+        labels: Any = None,
+        limit: int | None = None,
+    ) -> "ExportedEmbedding":
+        """Writes the embedding of a split, or of images, for the viewers; replaces an earlier one.
+
+        Args:
+            folder: Where to write; it is complete or absent. An export inside the workdir is found
+                by `tensorboard --logdir WORKDIR`.
+            split: train, validation, test or all.
+            images: Images to embed in place of a split.
+            labels: Their labels: whole numbers from 0, or names.
+            limit: Only the first so many images, from 2 on.
+
+        Raises:
+            InputError: the split, the images or the folder cannot be used.
+
+        Example:
+            >>> exported = run.export_embedding(tmp / "embedding", images=images)
+            >>> exported.points
+            60
+        """
+        from flaxae.api.export import export_embedding  # Arrow, which other methods do not need
+
+        if limit is not None:
+            require(limit >= 2, "limit", limit, "2 or more: viewers refuse one point")
+        name = split if images is None else "images"
+        part = self._split(split, images, labels)
+        parts = self.splits if images is None else {name: part}
+        return export_embedding(self, Path(folder), part, name, parts, limit)
+
+    def picture(
+        self, split: str = "test", *, examples: int = 10, images: Any = None
+    ) -> Image.Image:
+        """A picture of some images above their reconstructions, equally many of each class.
+
+        Raises:
+            InputError: there is no such split, or the images cannot be used.
+
+        Example:
+            >>> run.picture(images=images, examples=5).mode
+            'RGB'
+        """
+        require(examples >= 1, "examples", examples, "a whole number from 1")
+        part = self._split(split, images, None)
+        noise_factor = self.config.objective.noise_factor
+        batch = pick_batch(part, examples)
+        rows = reconstruction_rows(self._state, batch, self._rngs.evaluate, noise_factor)
+        title = f"{split} split" if images is None else "images"
+        return reconstruction_grid(rows, f"{title}, epoch {self.epoch}")
+
+    def profile(self) -> list[Operation]:
+        """The costliest operations, for a run that was just trained with `profile=True`.
+
+        Raises:
+            InputError: it was not.
+            RunError: the epoch had too few calls to record any.
+
+        Example:
+            >>> run.profile()
+            Traceback (most recent call last):
+            flaxae.errors.InputError: no profile was recorded; train with TrainConfig(profile=True)
+        """
+        if self._profile is None:
+            raise InputError("no profile was recorded; train with TrainConfig(profile=True)")
+        return self._profile.operations()
+
+    @cached_property
+    def dimensions(self) -> int:
+        """Numbers in the embedding of an image."""
+        image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
+        return jax.eval_shape(self._encode, image).shape[1]
+
+    @cached_property
+    def _encode(self) -> Callable[[Any], jax.Array]:
+        apply: Any = partial(self.model.apply, self.variables, method="encode")
+        return jax.jit(lambda images: apply(to_float(images)))
+
+    @cached_property
+    def _decode(self) -> Callable[[Any], jax.Array]:
+        apply: Any = partial(self.model.apply, self.variables, method="decode")
+        return jax.jit(lambda embedding: jax.nn.sigmoid(apply(embedding)))
+
+    @cached_property
+    def _reconstruct(self) -> Callable[[Any], jax.Array]:
+        apply: Any = partial(self.model.apply, self.variables)
+        return jax.jit(lambda images: jax.nn.sigmoid(apply(to_float(images))))
+
+    def _check(self, images: Any) -> np.ndarray:
+        return check_images(images, "images", self.image_shape)
+
+    def _split(self, name: str, images: Any, labels: Any) -> Split:
+        if images is None:
+            return select(self.splits, name)
+        array = self._check(images)
+        if not len(array):
+            raise InputError("images is empty; give at least one image")
+        if labels is None:
+            return Split(array)
+        numbers, names = number_labels(labels, len(array), "labels")
+        return Split(array, numbers, names)
+
+
+def load(
+    workdir: str | Path, checkpoint: str | int = "best", images: Any = None, labels: Any = None
+) -> Run:
+    """Opens the run in `workdir`; it may be training at the same time.
+
+    Args:
+        workdir: Folder of a run of `train`.
+        checkpoint: "best" (by validation loss), "latest", or the number of a step.
+        images: The images that the run was trained on, if they came from Python. Needed only for
+            methods that are asked for a split.
+        labels: Their labels.
+
+    Raises:
+        InputError: the folder holds no run, or no such checkpoint, or the run's images are others.
+
+    Example:
+        >>> flaxae.load(run.workdir, "latest").epoch
+        2
+    """
+    folder = Path(workdir).expanduser().absolute()
+    if images is None:
+        return open_run(folder, checkpoint, None, None)
+    source = ArraySource(images, labels)
+    before = read_dataset_info(folder)
+    if before is not None and before.digest != source.digest():
+        raise InputError(
+            f"{folder} was trained on other images (sha256 {before.digest}, now "
+            f"{source.digest()}); give those that it was trained on"
+        )
+    return open_run(folder, checkpoint, source.splits, None)
+
+
+def open_run(
+    workdir: Path,
+    checkpoint: str | int,
+    splits: Callable[[], Splits] | None,
+    profile: Profile | None,
+) -> Run:
+    """The `Run` in a folder; `splits` is where its dataset comes from, if not from the config."""
+    config = read_config(workdir)
+
+    def named_splits() -> Splits:
+        return open_source(config.data).splits()
+
+    splits = splits or named_splits
+    # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
+    dataset = read_dataset_info(workdir) or describe(config.data.dataset, splits(), None)
+    model = config.model.build(config.compute, dataset.image_shape)
+    # The schedule's length has no effect on the tree of the optimizer's state.
+    init = partial(create_train_state, model, make_optimizer(config.optimizer, steps=1))
+    # Only shapes, because compiling the initial weights takes seconds and they are not used.
+    shapes = jax.eval_shape(init, make_rngs(config.seed).init)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    with open_checkpoints(workdir / CHECKPOINTS, config, writing=False) as checkpoints:
+        restored = checkpoints.restore(state, checkpoint)
+    if restored is None:
+        raise InputError(f"{workdir} holds no checkpoint yet; train for an epoch first")
+    return Run(workdir, config, dataset, model, restored, splits, profile)
+
+
+def _in_batches(function: Callable[[Any], jax.Array], array: np.ndarray, size: int) -> Floats:
+    """`function` over the rows of `array`, at most `size` at a time.
+
+    The last part is padded to a power of two, so that few different sizes are compiled.
+    """
+    parts = []
+    for first in range(0, max(len(array), 1), size):
+        part = array[first : first + size]
+        length = min(size, 1 << max(len(part) - 1, 0).bit_length())
+        parts.append(np.asarray(function(padded(part, length)))[: len(part)])
+    return np.concatenate(parts)

@@ -1,0 +1,167 @@
+"""`train`: from a config to a trained `Run`."""
+
+import dataclasses
+import shutil
+import signal
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flaxae.api.run import Run, open_run
+from flaxae.config import TrainConfig
+from flaxae.data.sources import Source, open_source
+from flaxae.data.sources.array import ArraySource
+from flaxae.data.splits import Split
+from flaxae.errors import InputError
+from flaxae.report.progress import TrainingDisplay
+from flaxae.runs.checkpoints import Checkpoints, Progress, open_checkpoints
+from flaxae.runs.events import Events
+from flaxae.runs.metrics_file import MetricsFile
+from flaxae.runs.pictures import Pictures
+from flaxae.runs.profile import Profile
+from flaxae.runs.stop_signal import StopSignal
+from flaxae.runs.workdir import CHECKPOINTS, PROFILE, claim, describe, read_metrics
+from flaxae.training.devices import place
+from flaxae.training.epoch import Trainer
+from flaxae.training.loop import Task, View, fit
+from flaxae.training.schedules import make_schedule
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+from flaxae.training.validation import make_eval_step
+
+
+def train(
+    config: TrainConfig | None = None,
+    images: Any = None,
+    labels: Any = None,
+    *,
+    callbacks: Sequence[Any] = (),
+    verbose: bool = False,
+) -> Run:
+    """Trains an autoencoder, or continues the run in `config.workdir`; returns its best weights.
+
+    Args:
+        config: What to train; None: the defaults.
+        images: None: the dataset that `config.data` names. Else an array [N, H, W] or
+            [N, H, W, C], uint8 or floats in 0..1 (which are rounded to 8 bits). It is split
+            80 / 10 / 10 by a hash of each image's pixels, so that duplicates stay together. Or a
+            mapping with the keys train, validation and test, whose values are such arrays, or
+            `Split`s, which may have targets.
+        labels: Of `images`, in the same form: whole numbers from 0, or names. Only evaluations use
+            them.
+        callbacks: Objects with methods of `Callback`. They are called after flaxae's own.
+        verbose: Print what the command `train` prints.
+
+    Without `config.workdir`, the run of an array lives in a temporary folder that is deleted with
+    its `Run`. The call leaves JAX's configuration, signal handlers, logging and the working
+    directory as they were, and works outside the main thread. Ctrl-C stops training after the next
+    call, saves a checkpoint and raises KeyboardInterrupt; with a workdir, the same call then
+    continues there.
+
+    Raises:
+        InputError: the config, the images or the workdir cannot be used.
+        RunError: the loss is NaN or infinite, or something cannot be written.
+        KeyboardInterrupt: after Ctrl-C.
+
+    Example:
+        >>> import flaxae, numpy
+        >>> images = numpy.random.default_rng(0).integers(0, 256, (60, 8, 8), numpy.uint8)
+        >>> model = flaxae.ConvolutionalConfig(filters=(4,))
+        >>> run = flaxae.train(flaxae.TrainConfig(model=model, epochs=2), images)
+        >>> [record["epoch"] for record in run.history]
+        [1, 2]
+    """
+    config = config or TrainConfig()
+    source = _source(config, images, labels)
+    if images is not None:
+        data = dataclasses.replace(config.data, dataset=source.name)
+        config = dataclasses.replace(config, data=data)
+    if images is None or config.workdir is not None:
+        return _train(config, config.workdir_path(), source, callbacks, verbose)
+    folder = Path(tempfile.mkdtemp(prefix="flaxae-"))
+    try:
+        run = _train(config, folder, source, callbacks, verbose)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    return run
+
+
+def _train(
+    config: TrainConfig, workdir: Path, source: Source, callbacks: Sequence[Any], verbose: bool
+) -> Run:
+    splits = source.splits()
+    interrupt = StopSignal(signal.SIGINT)
+    profile = Profile(workdir / PROFILE) if config.profile else None
+    with (
+        claim(workdir, config, describe(source.name, splits, source.digest())) as config,
+        open_checkpoints(workdir / CHECKPOINTS, config) as checkpoints,
+    ):
+        pictures = Pictures(workdir)
+        own: list[Any] = [
+            interrupt,
+            profile,
+            MetricsFile(workdir),
+            pictures,
+            TrainingDisplay() if verbose else None,
+            Events(workdir, pictures),
+            checkpoints,
+        ]
+        listeners = [callback for callback in own if callback is not None]
+        _fit(config, workdir, splits, checkpoints, [*listeners, *callbacks])
+    if interrupt.received is not None:
+        raise KeyboardInterrupt
+    return open_run(workdir, "best", lambda: splits, profile)
+
+
+def _source(config: TrainConfig, images: Any, labels: Any) -> Source:
+    if images is not None:
+        return ArraySource(images, labels)
+    if labels is not None:
+        raise InputError("labels came without images; give both, or neither")
+    return open_source(config.data)
+
+
+def _fit(
+    config: TrainConfig,
+    workdir: Path,
+    splits: Mapping[str, Split],
+    checkpoints: Checkpoints,
+    callbacks: Sequence[Any],
+) -> View:
+    """Puts the parts together: restores or initializes the state, and runs the loop."""
+    split, optimizer = splits["train"], config.optimizer
+    model = config.model.build(config.compute, split.image_shape)
+    rngs = make_rngs(config.seed)
+    placement = place(
+        config.model, config.compute, config.device, split.image_shape, single_steps=config.profile
+    )
+    trainer = Trainer(
+        split,
+        config.objective,
+        placement,
+        rngs.train,
+        seed=config.seed,
+        batch_size=optimizer.batch_size,
+        data_on_device=config.device.data_on_device,
+    )
+    steps = trainer.steps_per_epoch * (optimizer.schedule_epochs or config.epochs)
+    tx = make_optimizer(optimizer, steps)
+    state = placement.replicate(create_train_state(model, tx, rngs.init))
+    state, progress = checkpoints.restore(state) or (state, Progress(epoch=0))
+    evaluator = make_eval_step(config.objective, placement, measures=("mse",))
+    task = Task(
+        config,
+        workdir,
+        splits,
+        model,
+        rngs,
+        trainer,
+        evaluator,
+        make_schedule(optimizer, steps),
+        config.epochs,
+    )
+    history = [record for record in read_metrics(workdir) if record["epoch"] <= progress.epoch]
+    return fit(task, state, progress.epoch, progress.sums, history, callbacks)

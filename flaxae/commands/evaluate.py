@@ -1,0 +1,61 @@
+"""The command `evaluate`."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flaxae.commands.options import RunOptions
+
+if TYPE_CHECKING:
+    from flaxae.api.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """Print how well a trained model reconstructs a split; the last line is one JSON object."""
+
+
+def run(options: Options) -> int:
+    """Prints the quality of a split's reconstructions and of its embedding."""
+    from flaxae.commands.opened import open_for
+    from flaxae.report.terminal import show_quality
+
+    trained = open_for(options)
+    quality = trained.evaluate(options.split)
+    title = f"{options.split} split, after epoch {trained.epoch}"
+    show_quality(title, trained.config.objective.loss, quality)
+    embedding = _show_embedding(trained, options.split)
+    where = {"split": options.split, "epoch": trained.epoch, "step": trained.step}
+    print(json.dumps(where | quality | {"embedding": embedding}))
+    return 0
+
+
+def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
+    """Prints and draws the quality of a split's embedding; returns it for JSON."""
+    import numpy as np
+
+    from flaxae.data.class_names import display_names
+    from flaxae.data.splits import select
+    from flaxae.evaluation.pca import fit_pca, project
+    from flaxae.report.plots import draw_confusion, draw_embedding
+    from flaxae.report.terminal import show_embedding_quality
+    from flaxae.runs.workdir import EVALUATION, write_atomically
+
+    quality = trained.evaluate_embedding(split)
+    names = display_names(trained.class_names)
+    folder = trained.workdir / EVALUATION / split
+    folder.mkdir(parents=True, exist_ok=True)
+    vectors = trained.embedding(split).vectors
+    # One dimension is drawn as a line.
+    vectors = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
+    pca = fit_pca(vectors, 2)
+    shares = pca.variance_ratio.tolist()
+    labels = select(trained.splits, split).labels if split in ("validation", "test") else None
+    picture = draw_embedding(project(pca, vectors), shares, labels, names)
+    write_atomically(folder / "embedding.png", picture)
+    if quality.confusion is not None:
+        picture = draw_confusion(np.array(quality.confusion), names)
+        write_atomically(folder / "confusion.png", picture)
+    show_embedding_quality(quality, names, unseen=split in ("validation", "test"))
+    print(f"pictures  {folder}")
+    return quality._asdict() | {"class_names": names, "pictures": str(folder)}

@@ -1,0 +1,25 @@
+"""Opens the run that a command reads."""
+
+from typing import TYPE_CHECKING
+
+from flaxae.commands.options import RunOptions, parse_checkpoint
+
+if TYPE_CHECKING:
+    from flaxae.api.run import Run
+
+
+def open_for(options: RunOptions) -> "Run":
+    """The run in `options.workdir`, after JAX has been configured for it.
+
+    Raises:
+        InputError: the folder holds no such run.
+    """
+    from pathlib import Path
+
+    from flaxae.api.run import load
+    from flaxae.runs.workdir import read_config
+    from flaxae.training.devices import configure_jax
+
+    workdir = Path(options.workdir).expanduser().absolute()
+    configure_jax(read_config(workdir).model, options.compilation_cache)
+    return load(workdir, parse_checkpoint(options.checkpoint))

@@ -1,0 +1,81 @@
+"""Batches of a split: the order of an epoch is a function of (seed, epoch)."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int32, Shaped
+
+from flaxae.data.splits import Split, pick_examples
+
+AnyArray = np.ndarray | jax.Array  # on the host, or on the device
+
+
+class Batch(NamedTuple):
+    """Images of one step and their rows in the split; `mask` is False for padding."""
+
+    images: Shaped[AnyArray, "batch height width channels"]
+    rows: Int32[AnyArray, " batch"]
+    mask: Bool[AnyArray, " batch"]
+    targets: Shaped[AnyArray, "batch height width channels"] | None = None  # None: the images
+
+
+class Rows(NamedTuple):
+    """A batch whose images are on the device already, as rows of all of them."""
+
+    rows: Int32[AnyArray, " batch"]
+    mask: Bool[AnyArray, " batch"]
+
+
+def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " examples"]:
+    """The order in which an epoch visits the examples: a function of its arguments only."""
+    order = np.arange(examples, dtype=np.int32)
+    np.random.default_rng((seed, epoch)).shuffle(order)
+    return order
+
+
+def training_batches(
+    split: Split, batch_size: int, seed: int, epoch: int, first_step: int = 0
+) -> Iterator[Batch]:
+    """`training_rows` with their images and targets."""
+    for batch in training_rows(len(split.images), batch_size, seed, epoch, first_step):
+        rows = np.asarray(batch.rows)
+        targets = None if split.targets is None else split.targets[rows]
+        yield Batch(split.gather(rows), rows, batch.mask, targets)
+
+
+def training_rows(
+    examples: int, batch_size: int, seed: int, epoch: int, first_step: int = 0
+) -> Iterator[Rows]:
+    """Full batches of one epoch, from its step `first_step` on.
+
+    The examples that do not fill a batch are left out; every epoch leaves out others.
+    """
+    order = epoch_order(seed, epoch, examples)
+    mask = np.ones(batch_size, bool)
+    for step in range(first_step, examples // batch_size):
+        yield Rows(order[step * batch_size : (step + 1) * batch_size], mask)
+
+
+def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+    """All images in order; the last batch is padded with zeros, which the mask excludes."""
+    count = len(split.images)
+    for first in range(0, count, batch_size):
+        rows = np.arange(first, first + batch_size, dtype=np.int32)
+        inside = slice(first, min(first + batch_size, count))
+        targets = None if split.targets is None else padded(split.targets[inside], batch_size)
+        yield Batch(padded(split.images[inside], batch_size), rows, rows < count, targets)
+
+
+def pick_batch(split: Split, count: int) -> Batch:
+    """At most `count` examples to draw, equally many of each class as far as possible."""
+    rows = np.array(pick_examples(split.labels, min(count, len(split.images))), np.int32)
+    targets = None if split.targets is None else split.targets[rows]
+    return Batch(split.gather(rows), rows, np.ones(len(rows), bool), targets)
+
+
+def padded(array: np.ndarray, length: int) -> np.ndarray:
+    """The array with zeros at its end, so that its first axis has `length`."""
+    missing = length - len(array)
+    return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array

@@ -1,0 +1,157 @@
+"""Images given from Python: one array, or a mapping of splits."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Never
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from flaxae.data import DataConfig
+from flaxae.data.images import to_bytes
+from flaxae.data.splits import SPLITS, Split
+from flaxae.errors import InputError
+
+Images = UInt8[np.ndarray, "examples height width channels"]
+_MOST_CLASSES = 2**16
+_TRAIN, _VALIDATION = 0.8, 0.9  # ends of the splits on the scale of the hash, 0..1
+
+
+class ArraySource:
+    """Splits of images [N, H, W] or [N, H, W, C], uint8 or floats in 0..1 (rounded to 8 bits).
+
+    `images` is one array, which is split 80 / 10 / 10 by a hash of each image's pixels, or a
+    mapping with the keys train, validation and test, whose values are arrays or `Split`s. `labels`
+    has the same form: whole numbers from 0, or names.
+
+    Raises:
+        InputError: images or labels cannot be used; the message says what came.
+    """
+
+    name = "array"
+
+    def __init__(self, images: Any, labels: Any = None) -> None:
+        if isinstance(images, Mapping):
+            self._splits = _from_mapping(images, labels)
+        else:
+            self._splits = _by_hash(to_bytes(images, "images"), labels)
+        _refuse_empty(self._splits)
+
+    def splits(self) -> dict[str, Split]:
+        """The three splits, in memory."""
+        return self._splits
+
+    def digest(self) -> str:
+        """The sha256 of all pixels, targets and labels, in the order of the splits."""
+        total = hashlib.sha256()
+        for name in SPLITS:
+            split = self._splits[name]
+            total.update(f"{name} {split.images.shape}".encode())
+            for array in (split.images, split.targets, split.labels):
+                total.update(b"none" if array is None else np.ascontiguousarray(array).data)
+        return total.hexdigest()
+
+
+def missing(config: DataConfig) -> Never:
+    """What happens where a run of an array is opened without its images."""
+    raise InputError(
+        "the images of this run were given from Python; pass them again: "
+        "flaxae.load(workdir, images=...), or flaxae.train(config, images=...)"
+    )
+
+
+def hash_position(image: np.ndarray) -> float:
+    """A number in 0..1 that depends only on the image's pixels."""
+    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _by_hash(images: Images, labels: Any) -> dict[str, Split]:
+    numbers, names = number_labels(labels, len(images), "labels")
+    positions = np.array([hash_position(image) for image in images])
+    place = np.digitize(positions, (_TRAIN, _VALIDATION))
+    rows = {name: np.flatnonzero(place == index) for index, name in enumerate(SPLITS)}
+    return {
+        name: Split(images[r], None if numbers is None else numbers[r], names)
+        for name, r in rows.items()
+    }
+
+
+def _from_mapping(images: Mapping[str, Any], labels: Any) -> dict[str, Split]:
+    if set(images) != set(SPLITS):
+        raise InputError(
+            f"images has the splits {', '.join(map(repr, images))}; expected train, validation "
+            "and test, or one array to be split 80 / 10 / 10"
+        )
+    if labels is not None and not isinstance(labels, Mapping):
+        raise InputError(f"labels is a {type(labels).__name__}; images is a mapping, so give one")
+    splits = {name: _to_split(images[name], name) for name in SPLITS}
+    shapes = {name: split.image_shape for name, split in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"the splits have images of different shapes: {shapes}")
+    if labels is None:
+        return splits
+    sizes = [len(splits[name].images) for name in SPLITS]
+    parts = [_one_dimension(labels.get(name), f"labels[{name!r}]") for name in SPLITS]
+    for name, part, size in zip(SPLITS, parts, sizes, strict=True):
+        _require_length(part, size, f"labels[{name!r}]")
+    numbers, names = number_labels(np.concatenate(parts), sum(sizes), "labels")
+    assert numbers is not None
+    pieces = np.split(numbers, np.cumsum(sizes)[:-1])
+    return {
+        name: splits[name]._replace(labels=piece, class_names=names)
+        for name, piece in zip(SPLITS, pieces, strict=True)
+    }
+
+
+def _to_split(value: Any, name: str) -> Split:
+    if not isinstance(value, Split):
+        return Split(to_bytes(value, f"images[{name!r}]"))
+    targets = value.targets
+    if targets is not None:
+        targets = to_bytes(targets, f"targets of {name!r}", value.images.shape[1:])
+        _require_length(targets, len(value.images), f"targets of {name!r}")
+    return value._replace(images=to_bytes(value.images, f"images[{name!r}]"), targets=targets)
+
+
+def number_labels(
+    labels: Any, count: int, what: str
+) -> tuple[Int32[np.ndarray, " examples"] | None, tuple[str, ...]]:
+    """Labels as numbers from 0, and the names of the classes."""
+    if labels is None:
+        return None, ()
+    values = _one_dimension(labels, what)
+    _require_length(values, count, what)
+    if values.dtype.kind in "US":
+        names, numbers = np.unique(values.astype(str), return_inverse=True)
+        return numbers.astype(np.int32), tuple(map(str, names))
+    if values.dtype.kind not in "iu" or (count and values.min() < 0):
+        came = f"{values.dtype} from {values.min()}" if values.dtype.kind in "iuf" else values.dtype
+        raise InputError(f"{what} are {came}; expected whole numbers from 0, or names")
+    if count and values.max() >= _MOST_CLASSES:
+        raise InputError(f"{what} go up to {values.max()}; expected less than {_MOST_CLASSES}")
+    return values.astype(np.int32), tuple(
+        str(label) for label in range(int(values.max(initial=-1)) + 1)
+    )
+
+
+def _one_dimension(labels: Any, what: str) -> np.ndarray:
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise InputError(f"{what} has the shape {values.shape}; expected one label an image")
+    return values
+
+
+def _require_length(values: np.ndarray, count: int, what: str) -> None:
+    if len(values) != count:
+        raise InputError(f"{what} has {len(values)} entries for {count} images")
+
+
+def _refuse_empty(splits: Mapping[str, Split]) -> None:
+    empty = [name for name, split in splits.items() if not len(split.images)]
+    if empty:
+        total = sum(len(split.images) for split in splits.values())
+        raise InputError(
+            f"no image is in the split {empty[0]} ({total} images in all); give more images, or "
+            "a mapping with the keys train, validation and test"
+        )

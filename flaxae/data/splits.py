@@ -1,0 +1,70 @@
+"""A split: images with what is known of each, and how to choose among them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, Shaped
+
+from flaxae.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+Shape = tuple[int, int, int]  # height, width, channels
+# uint8; images that a user gives to be evaluated may be float32 in 0..1
+Pixels = Shaped[np.ndarray, "examples height width channels"]
+
+
+class Split(NamedTuple):
+    """Images in memory or memory-mapped, and what is known of each.
+
+    Example:
+        >>> noisy, clean = images[:20], images[20:40]
+        >>> flaxae.Split(noisy, targets=clean).labels is None
+        True
+    """
+
+    images: Pixels
+    labels: Int32[np.ndarray, " examples"] | None = None
+    class_names: tuple[str, ...] = ()  # empty if there are no labels
+    targets: Pixels | None = None  # what is to be reconstructed; None: the images
+
+    @property
+    def image_shape(self) -> Shape:
+        """Height, width and channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def gather(self, rows: Int32[np.ndarray, " batch"]) -> Shaped[np.ndarray, "batch _ _ _"]:
+        """The images of these rows, in memory."""
+        return self.images[rows]
+
+
+def select(splits: Mapping[str, Split], name: str) -> Split:
+    """One split, or with "all" the three of them one after the other.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    if name != "all":
+        if name not in splits:
+            raise InputError(f"split got {name!r}; expected one of {', '.join(splits)}, all")
+        return splits[name]
+    parts = [splits[split] for split in SPLITS]
+    labels = [part.labels for part in parts if part.labels is not None]
+    targets = [part.targets for part in parts if part.targets is not None]
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate(labels) if labels else None,
+        parts[0].class_names,
+        np.concatenate(targets) if targets else None,
+    )
+
+
+def pick_examples(labels: Int32[np.ndarray, " examples"] | None, count: int) -> list[int]:
+    """Rows of `count` examples to draw: one of each class in turn if there are labels."""
+    if labels is None:
+        return list(range(count))
+    by_class = [np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]
+    deepest = max(map(len, by_class))
+    rows = [int(group[turn]) for turn in range(deepest) for group in by_class if turn < len(group)]
+    return rows[:count]

@@ -1,0 +1,45 @@
+"""Options of the fully connected autoencoder."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from flaxae.models.options import ComputeConfig, ModelConfig, Shape, require_sizes
+
+if TYPE_CHECKING:
+    from flaxae.models.autoencoder import Autoencoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullyConnectedConfig(ModelConfig):
+    """Fully connected model.
+
+    Dense layers on the pixels of an image, and the same in reverse.
+
+    Raises:
+        InputError: a value is out of range.
+
+    Example:
+        >>> flaxae.FullyConnectedConfig(hidden_units=(256, 2), activation="elu").hidden_units
+        (256, 2)
+    """
+
+    name: ClassVar[str] = "fully_connected"
+    # Its matrix products use all cores by themselves.
+    device_per_core: ClassVar[bool] = False
+    micro_batches: ClassVar[bool] = False
+    steps_per_call_on_cpu: ClassVar[int] = 10
+
+    hidden_units: tuple[int, ...] = (128, 64, 32)
+    """Units of each encoder layer; the last one is the embedding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_sizes("--hidden-units", self.hidden_units, "layer", "unit")
+
+    def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
+        """The linen module for images of `image_shape`."""
+        from flaxae.models.autoencoder import Autoencoder
+        from flaxae.models.fully_connected.modules import Decoder, Encoder
+
+        options = (self, compute, image_shape)
+        return Autoencoder(Encoder(*options), Decoder(*options), compute, image_shape)

@@ -1,0 +1,68 @@
+"""Options that every model has. Light to import, because the command line reads them."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from flaxae.errors import InputError, require
+
+if TYPE_CHECKING:
+    from flaxae.models.autoencoder import Autoencoder
+
+Shape = tuple[int, int, int]  # height, width, channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """Computation.
+
+    Example:
+        >>> flaxae.ComputeConfig(dtype="bfloat16").layout
+        'NHWC'
+    """
+
+    layout: Literal["NHWC", "NCHW"] = field(default="NHWC", metadata={"changeable": True})
+    """Order of an image batch's axes inside the model; one checkpoint serves both."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the activations; parameters and sums stay float32."""
+    kernels: Literal["auto", "plain", "fast"] = field(default="auto", metadata={"changeable": True})
+    """Form of the convolutions: plain XLA, fast on CPUs, or the best for the device (auto)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Model."""
+
+    name: ClassVar[str]
+    # How a CPU runs the model fastest; measured by benchmarks/train_step.
+    device_per_core: ClassVar[bool] = True  # one virtual device for each core
+    micro_batches: ClassVar[bool] = True  # batches in parts that fit a core's cache
+    steps_per_call_on_cpu: ClassVar[int] = 1  # training steps in one call
+
+    latent_dim: int | None = None
+    """Size of the embedding, set by one more dense layer (none: the last encoder layer's size)."""
+    activation: Literal["relu", "gelu", "elu", "leaky_relu", "tanh"] = "relu"
+    """Activation function of the hidden layers."""
+    dropout_rate: float = 0.0
+    """Probability of dropping a hidden layer's output, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if self.latent_dim is not None:
+            require(self.latent_dim >= 1, "--latent-dim", self.latent_dim, "a whole number from 1")
+        require(0 <= self.dropout_rate < 1, "--dropout-rate", self.dropout_rate, "0 <= rate < 1")
+
+    def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
+        """The linen module. A subclass imports what it needs here, and not at the top."""
+        raise NotImplementedError(f"{type(self).__name__}.build")
+
+
+def require_sizes(flag: str, sizes: tuple[int, ...], place: str, unit: str) -> None:
+    """Raises InputError unless `sizes` has a number from 1 for at least one `place`."""
+    if not sizes:
+        raise InputError(
+            f"{flag} got no number; give one for each {place}, for example {flag} 16 8"
+        )
+    for position, size in enumerate(sizes, start=1):
+        if size < 1:
+            raise InputError(
+                f"{flag} got {size} at position {position}; every {place} needs at least one {unit}"
+            )

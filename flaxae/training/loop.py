@@ -1,0 +1,232 @@
+"""The training loop: epochs, validation, and the callbacks that do everything else."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax.training.train_state import TrainState
+
+from flaxae.data.splits import Split
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.training.epoch import Call, EpochSums, Trainer, require_finite
+from flaxae.training.state import Rngs, evaluated, named_leaves
+from flaxae.training.step import activations
+from flaxae.training.validation import EvalStep, evaluate
+
+Record = Mapping[str, int | float]  # an epoch's numbers by name: a line of metrics.jsonl
+Status = Literal["running", "finished", "stopped", "failed"]
+
+_WATCHED = 64  # validation images whose activations are checked and recorded
+# Of the validation's results, those that follow from others or are no measurement.
+_UNRECORDED = {"mse", "psnr", "examples"}
+
+_jitted_activations = jax.jit(activations)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What stays the same from epoch to epoch."""
+
+    config: Any  # the run's TrainConfig
+    workdir: Path
+    splits: Mapping[str, Split]
+    model: Autoencoder
+    rngs: Rngs
+    trainer: Trainer
+    evaluator: EvalStep
+    learning_rate: Callable[[int], Any]  # of the update that follows so many updates
+    epochs: int  # to be completed
+
+
+@dataclass(frozen=True)
+class View:
+    """A frozen view of the run, as every callback gets it.
+
+    `state.params` are donated to the next call, so copy what you keep; after a failure they may be
+    gone. `evaluated` is the state that is validated, with averaged weights if there are any.
+
+    Example:
+        >>> class Norms(flaxae.Callback):
+        ...     def on_epoch(self, view):
+        ...         print(view.epoch, view.step, view.record["validation_loss"])
+    """
+
+    task: Task
+    state: TrainState
+    epoch: int  # epochs completed
+    step: int  # updates so far
+    sums: EpochSums  # of the epoch under way, up to the call before
+    history: tuple[Record, ...]  # of the epochs completed; an earlier start's included
+    status: Status = "running"
+    call_steps: int = 0  # on_call: steps in this call
+    images_per_second: float = 0.0  # on_call: since the epoch's start
+    parameters: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)  # on_epoch
+    activations: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)  # on_epoch
+
+    @property
+    def config(self) -> Any:
+        """The run's TrainConfig."""
+        return self.task.config
+
+    @property
+    def record(self) -> Record:
+        """The numbers of the last epoch completed."""
+        return self.history[-1]
+
+    @property
+    def evaluated(self) -> TrainState:
+        """The state with the weights that are evaluated."""
+        return evaluated(self.state)
+
+
+class Callback:
+    """What listens to training: any object with some of these methods, of this class or not.
+
+    Example:
+        >>> class Patience(Callback):
+        ...     def on_epoch(self, view):
+        ...         losses = [record["validation_loss"] for record in view.history]
+        ...         return min(losses) not in losses[-5:]
+    """
+
+    def on_start(self, view: View) -> None:
+        """Called before the first step."""
+
+    def on_call(self, view: View) -> bool | None:
+        """Called after each call of one or more steps; return True to stop training."""
+
+    def on_epoch(self, view: View) -> bool | None:
+        """Called after each epoch and its validation; return True to stop training."""
+
+    def on_end(self, view: View) -> None:
+        """Called at the end, whether finished, stopped or failed (see `view.status`).
+
+        The callbacks are called in reverse order.
+        """
+
+
+def fit(
+    task: Task,
+    state: TrainState,
+    epoch: int,
+    sums: EpochSums,
+    history: Sequence[Record],
+    callbacks: Sequence[Any],
+) -> View:
+    """Trains from `epoch` completed epochs and the steps in `sums` to `task.epochs`.
+
+    Raises:
+        RunError: a loss, a weight or an activation is NaN or infinite.
+    """
+    view = View(task, state, epoch, int(state.step), sums, tuple(history))
+
+    def notify(event: str, seen: View) -> bool:
+        nonlocal view
+        view = seen
+        return _notify(callbacks, event, seen)
+
+    with contextlib.ExitStack() as stack:  # each on_end is called, also if another one fails
+        try:
+            for callback in callbacks:
+                stack.callback(lambda callback: _notify([callback], "on_end", view), callback)
+                _notify([callback], "on_start", view)
+            view = _run_epochs(view, notify)
+        except BaseException:
+            view = dataclasses.replace(view, status="failed")
+            raise
+    return view
+
+
+def _run_epochs(view: View, notify: Callable[[str, View], bool]) -> View:
+    task = view.task
+    if view.epoch < task.epochs:
+        task.trainer.compile(view.state, view.sums.steps)
+    while view.epoch < task.epochs:
+        start, first_step = time.perf_counter(), view.sums.steps
+        view, stop = _train_epoch(view, notify)
+        if view.sums.steps < task.trainer.steps_per_epoch:
+            return dataclasses.replace(view, status="stopped")
+        steps = view.sums.steps - first_step
+        speed = steps * task.trainer.batch_size / (time.perf_counter() - start)
+        view = _complete_epoch(view, speed, start)
+        stop |= notify("on_epoch", view)
+        if stop and view.epoch < task.epochs:
+            return dataclasses.replace(view, status="stopped")
+    return dataclasses.replace(view, status="finished")
+
+
+def _train_epoch(view: View, notify: Callable[[str, View], bool]) -> tuple[View, bool]:
+    """The remaining steps of an epoch; also tells whether a callback stopped training."""
+    trainer, first, stopped = view.task.trainer, view.step - view.sums.steps, False
+    done = view.sums.steps
+
+    def on_call(call: Call) -> bool:
+        nonlocal done, stopped
+        done += call.steps
+        seen = dataclasses.replace(
+            view,
+            state=call.state,
+            step=first + done,
+            sums=call.sums,
+            call_steps=call.steps,
+            images_per_second=call.images_per_second,
+        )
+        stopped = notify("on_call", seen)
+        return stopped
+
+    state, sums = trainer.run_epoch(view.state, view.epoch + 1, view.sums, on_call)
+    return dataclasses.replace(view, state=state, sums=sums, step=first + sums.steps), stopped
+
+
+def _complete_epoch(view: View, speed: float, start: float) -> View:
+    """Validates, checks that all numbers are finite, and adds the epoch's record."""
+    task, epoch, evaluated = view.task, view.epoch + 1, view.evaluated
+    validation = task.splits["validation"]
+    quality = evaluate(
+        task.evaluator, evaluated, validation, task.trainer.batch_size, task.rngs.evaluate
+    )
+    require_finite(quality["loss"], f"the validation loss after epoch {epoch}")
+    parameters = named_leaves(evaluated.params)
+    watched = named_leaves(_jitted_activations(evaluated, validation.images[:_WATCHED]))
+    # The loss alone is not enough: on a CPU the maximum of a pooling ignores NaN.
+    for name, array in (*parameters.items(), *watched.items()):
+        require_finite(float(np.abs(array).max()), f"{name} after epoch {epoch}")
+    record = _record(view, epoch, quality, speed, start)
+    return dataclasses.replace(
+        view,
+        epoch=epoch,
+        sums=EpochSums(),
+        history=(*view.history, record),
+        parameters=parameters,
+        activations=watched,
+    )
+
+
+def _record(
+    view: View, epoch: int, quality: Mapping[str, Any], speed: float, start: float
+) -> Record:
+    """An epoch's line in metrics.jsonl: losses in nats a pixel, RMSE in units of the range 0..1."""
+    trained = view.sums.means()
+    grad_norm = trained.pop("grad_norm")
+    return {
+        "epoch": epoch,
+        "step": view.step,
+        **{f"train_{name}": value for name, value in trained.items()},
+        **{f"validation_{k}": v for k, v in quality.items() if k not in _UNRECORDED},
+        "learning_rate": float(view.task.learning_rate(view.step)),
+        "grad_norm": grad_norm,
+        "images_per_second": speed,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _notify(callbacks: Sequence[Any], event: str, view: View) -> bool:
+    """Calls every callback that has the method; whether one of them returned True."""
+    answers = [getattr(callback, event)(view) for callback in callbacks if hasattr(callback, event)]
+    return any(answer is not None and bool(answer) for answer in answers)

@@ -1,0 +1,41 @@
+"""Measures a state over a whole split."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+from flax.training.train_state import TrainState
+
+from flaxae.data.batches import Batch, evaluation_batches
+from flaxae.data.splits import Split
+from flaxae.objectives import ObjectiveConfig
+from flaxae.objectives.measures import Sums, add, means
+from flaxae.training.devices import Placement
+from flaxae.training.parts import Keys
+from flaxae.training.state import Rng
+from flaxae.training.step import eval_step
+
+EvalStep = Callable[[TrainState, Batch, Keys], Sums]
+
+
+def make_eval_step(
+    objective: ObjectiveConfig, placement: Placement, measures: Sequence[str]
+) -> EvalStep:
+    """The jitted `eval_step`, divided among the devices."""
+    step = partial(eval_step, config=objective, measures=tuple(measures))
+    return jax.jit(placement.divide(step))
+
+
+def evaluate(
+    step: EvalStep, state: TrainState, split: Split, batch_size: int, rng: Rng
+) -> dict[str, Any]:
+    """Means over all images, by name: the same numbers for any batch size.
+
+    They are what the objective returns, the measures, what is derived from them, and "examples".
+    """
+    keys = Keys(noise=rng, dropout=rng)
+    total: dict[str, float] = {}
+    for batch in evaluation_batches(split, min(batch_size, len(split.images))):
+        total = add(total, step(state, batch, keys))
+    return means(total)

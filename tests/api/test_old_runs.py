@@ -1,0 +1,43 @@
+"""A run of flaxae 0.1 (config.json of schema 1) can be evaluated and continued."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import flaxae
+from flaxae.config import SCHEMA
+from flaxae.runs.workdir import read_config
+
+OLD = Path(__file__).parents[1] / "fixtures/run_schema_1"
+# What flaxae 0.1 itself printed for this run, and for its second epoch when it continued.
+TEST_LOSS, SECOND_EPOCH = 0.6886790, {"train_loss": 0.6764339, "validation_loss": 0.6639690}
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
+    return shutil.copytree(OLD, tmp_path / "run")
+
+
+def test_a_run_of_the_version_before_is_evaluated(workdir):
+    run = flaxae.load(workdir)
+    assert run.evaluate("test")["loss"] == pytest.approx(TEST_LOSS, abs=1e-5)
+    assert run.class_names[3] == "digit_3"
+
+
+def test_a_run_of_the_version_before_is_continued(workdir):
+    model = flaxae.ConvolutionalConfig(filters=(2, 2))
+    run = flaxae.train(flaxae.TrainConfig(model=model, epochs=2, workdir=str(workdir)))
+    assert [record["epoch"] for record in run.history] == [1, 2]
+    for name, expected in SECOND_EPOCH.items():
+        assert run.history[1][name] == pytest.approx(expected, abs=1e-4)
+    assert json.loads((workdir / "config.json").read_text())["schema"] == SCHEMA
+
+
+def test_a_run_of_a_later_version_is_refused_in_one_line(workdir):
+    values = json.loads((workdir / "config.json").read_text())
+    (workdir / "config.json").write_text(json.dumps({"schema": SCHEMA + 1, **values}))
+    with pytest.raises(flaxae.InputError, match=r"config\.json cannot be read: its schema is 3"):
+        read_config(workdir)

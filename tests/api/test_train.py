@@ -1,0 +1,212 @@
+"""`flaxae.train` on arrays: what it accepts, what it returns, and what it leaves as it was."""
+
+import gc
+import logging
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+import flaxae
+from flaxae.data.sources.array import hash_position
+from tests.fixtures.images import synthetic_split
+
+CONFIG = flaxae.TrainConfig(
+    model=flaxae.ConvolutionalConfig(filters=(4, 3)),
+    optimizer=flaxae.OptimizerConfig(batch_size=12),
+    epochs=2,
+)
+SPLIT = synthetic_split(60, 0)
+IMAGES = SPLIT.images
+THREE = {
+    name: synthetic_split(24, seed).images
+    for seed, name in enumerate(("train", "validation", "test"))
+}
+
+
+def timeless(history):
+    clock = ("seconds", "images_per_second")
+    return [{k: v for k, v in record.items() if k not in clock} for record in history]
+
+
+def test_three_lines_train_on_an_array():
+    run = flaxae.train(CONFIG, IMAGES)
+    assert [record["epoch"] for record in run.history] == [1, 2]
+    assert run.encode(IMAGES).shape == (60, 3 * 2 * 3)
+    assert run.reconstruct(IMAGES).shape == IMAGES.shape
+
+
+def test_an_array_is_split_by_a_hash_of_its_pixels():
+    images = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 1)).astype(np.uint8)
+    images[200:] = images[:200]  # duplicates
+    run = flaxae.train(replace(CONFIG, epochs=1), images, labels=np.arange(400) % 3)
+    splits = run.splits
+    sizes = {name: len(split.images) for name, split in splits.items()}
+    assert sum(sizes.values()) == 400
+    assert 280 < sizes["train"] < 350
+    assert 20 < sizes["validation"] < 70
+    seen = {name: {i.tobytes() for i in split.images} for name, split in splits.items()}
+    assert not seen["train"] & seen["validation"]
+    assert not seen["train"] & seen["test"]
+    assert all(hash_position(image) < 0.8 for image in splits["train"].images)
+    assert splits["test"].class_names == ("0", "1", "2")
+
+
+def test_pixels_as_floats_and_without_channels_give_the_same_run():
+    runs = [flaxae.train(CONFIG, images) for images in (IMAGES, IMAGES[..., 0] / 255)]
+    assert timeless(runs[0].history) == timeless(runs[1].history)
+
+
+def test_a_mapping_of_splits_is_used_as_it_is():
+    labels = {name: np.array(["ant", "bee"] * 12) for name in THREE}
+    run = flaxae.train(replace(CONFIG, epochs=1), THREE, labels)
+    np.testing.assert_array_equal(run.splits["test"].images, THREE["test"])
+    assert run.class_names == ("ant", "bee")
+    assert run.evaluate_embedding("test").knn_accuracy is not None
+
+
+def test_targets_are_what_the_loss_compares_with():
+    dark = np.zeros_like(THREE["train"])
+    splits = {name: flaxae.Split(images, targets=dark) for name, images in THREE.items()}
+    config = replace(CONFIG, epochs=30, optimizer=replace(CONFIG.optimizer, learning_rate=0.03))
+    run = flaxae.train(config, splits)
+    assert run.reconstruct(THREE["test"]).max() < 0.1
+    assert run.evaluate("test")["mse"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES.astype(np.int64), None, r"images is int64 in 0\.\.\d+; expected uint8, or floats"),
+        (IMAGES / 1.0, None, r"images is float64 in 0\.0\.\.\d+\.0; expected floats in 0\.\.1"),
+        (IMAGES / np.nan, None, r"images is float64 in nan\.\.nan"),
+        (IMAGES[0, :, :, 0], None, r"images has the shape \(9, 7\); expected \[N, H, W\]"),
+        (IMAGES > 0, None, "images is bool; expected uint8"),
+        (IMAGES[:3], None, "no image is in the split"),
+        (IMAGES, np.arange(59), "labels has 59 entries for 60 images"),
+        (IMAGES, np.full(60, -1), "labels are int64 from -1; expected whole numbers from 0"),
+        (IMAGES, np.full(60, 0.5), r"labels are float64 from 0\.5"),
+        (IMAGES, np.full(60, 10**7), "labels go up to 10000000; expected less than 65536"),
+        ({"train": IMAGES}, None, "images has the splits 'train'; expected train, validation"),
+        ({**THREE, "test": IMAGES[:, 1:]}, None, "the splits have images of different shapes"),
+        (THREE, np.arange(24), "labels is a ndarray; images is a mapping, so give one"),
+        (None, np.arange(60), "labels came without images"),
+    ],
+)
+def test_what_cannot_be_used_is_named(images, labels, message):
+    with pytest.raises(flaxae.InputError, match=message):
+        flaxae.train(CONFIG, images, labels)
+
+
+def test_a_run_without_workdir_lives_as_long_as_its_object():
+    run = flaxae.train(CONFIG, IMAGES)
+    workdir = run.workdir
+    assert (workdir / "metrics.jsonl").exists()
+    del run
+    gc.collect()
+    assert not workdir.exists()
+
+
+def test_a_run_with_workdir_is_kept_and_continues_with_the_same_images(tmp_path):
+    whole = flaxae.train(CONFIG, IMAGES)
+    config = replace(CONFIG, workdir=str(tmp_path / "run"))
+    flaxae.train(replace(config, epochs=1), IMAGES)
+    run = flaxae.train(config, IMAGES)
+    assert timeless(run.history) == timeless(whole.history)
+    others = IMAGES.copy()
+    others[7, 3, 3] ^= 1
+    with pytest.raises(flaxae.InputError, match="was trained on other images"):
+        flaxae.train(replace(config, epochs=3), others)
+    with pytest.raises(flaxae.InputError, match="was trained on other images"):
+        flaxae.load(run.workdir, images=others)
+
+
+def test_it_prints_only_if_asked(capfd):
+    flaxae.train(CONFIG, IMAGES)
+    assert capfd.readouterr() == ("", "")
+    flaxae.train(CONFIG, IMAGES, verbose=True)
+    out, err = capfd.readouterr()
+    assert "epoch 2/2  train loss" in out
+    assert err == ""
+
+
+def settings():
+    absl = logging.getLogger("absl")
+    return {
+        "jax": dict(jax.config.values),
+        "signals": [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
+        "log levels": (logging.getLogger().level, absl.level, logging.root.manager.disable),
+        "handlers": (list(logging.getLogger().handlers), list(absl.handlers)),
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+    }
+
+
+def test_the_caller_s_settings_stay_as_they_were(tmp_path):
+    flaxae.train(CONFIG, IMAGES)  # imports what is imported only once
+    before = settings()
+    run = flaxae.train(CONFIG, IMAGES)
+    run.evaluate("test")
+    run.export_embedding(tmp_path / "embedding")
+    assert settings() == before
+
+
+def test_it_works_outside_the_main_thread_and_beside_another_run(tmp_path):
+    alone = [flaxae.train(replace(CONFIG, seed=seed), IMAGES) for seed in (0, 1)]
+    runs, errors = {}, []
+
+    def work(seed):
+        try:
+            runs[seed] = flaxae.train(replace(CONFIG, seed=seed), IMAGES)
+            runs[seed].export_embedding(tmp_path / str(seed))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    for seed in (0, 1):
+        assert timeless(runs[seed].history) == timeless(alone[seed].history)
+
+
+class Interrupt(flaxae.Callback):
+    """Sends Ctrl-C after the sixth call."""
+
+    def on_call(self, view):
+        if view.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def sigint_is_heeded():
+    """However the tests were started: nohup has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_raises_after_a_checkpoint(tmp_path, sigint_is_heeded):
+    whole = flaxae.train(CONFIG, IMAGES)
+    config = replace(CONFIG, workdir=str(tmp_path / "run"))
+    with pytest.raises(KeyboardInterrupt):
+        flaxae.train(config, IMAGES, callbacks=[Interrupt()])
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    stopped = flaxae.load(tmp_path / "run", "latest")
+    assert 6 <= stopped.step < 8
+    run = flaxae.train(config, IMAGES)
+    assert timeless(run.history) == timeless(whole.history)
+
+
+def test_the_best_weights_are_returned(tmp_path):
+    config = replace(CONFIG, epochs=6, optimizer=replace(CONFIG.optimizer, learning_rate=0.3))
+    run = flaxae.train(replace(config, workdir=str(tmp_path / "run")), IMAGES)
+    best = min(run.history, key=lambda record: record["validation_loss"])
+    assert run.epoch == best["epoch"]
+    assert run.evaluate("validation")["loss"] == pytest.approx(best["validation_loss"], rel=1e-6)

@@ -1,0 +1,52 @@
+import json
+
+import numpy as np
+import pytest
+
+from flaxae.commands import main as cli
+from flaxae.data.splits import Split
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from tests.fixtures.synthetic_run import make_run, solid_images
+
+
+def run_evaluate(workdir, capsys, *flags):
+    assert cli.main(["evaluate", "--workdir", str(workdir), *flags]) == 0
+    said = capsys.readouterr().out
+    return said, json.loads(said.splitlines()[-1])
+
+
+def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
+    make_run(tmp_path / "run", monkeypatch)
+    said, result = run_evaluate(tmp_path / "run", capsys)
+    assert result["examples"] == 41
+    embedding = result["embedding"]
+    assert embedding["knn_accuracy"]["pixels"] == 1  # solid colors
+    assert set(embedding["knn_accuracy"]) == {"embedding", "pca", "pixels"}
+    assert set(embedding["trustworthiness"]) == {"embedding", "pca"}
+    assert np.sum(embedding["confusion"]) == 41
+    assert embedding["class_names"] == ["Red", "Green", "Blue"]
+    pictures = tmp_path / "run" / "evaluation" / "test"
+    assert embedding["pictures"] == str(pictures)
+    assert {path.name for path in pictures.iterdir()} == {"confusion.png", "embedding.png"}
+    for text in ("kNN accuracy (k = 5)", "linear probe", "PCA (24)", "raw pixels", "Green"):
+        assert text in said
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_evaluate_does_not_test_on_what_it_learned_from(tmp_path, monkeypatch, capsys, split):
+    make_run(tmp_path / "run", monkeypatch, ConvolutionalConfig(filters=(4,), latent_dim=1))
+    said, result = run_evaluate(tmp_path / "run", capsys, "--split", split)
+    assert result["embedding"]["knn_accuracy"] is None
+    assert result["embedding"]["trustworthiness"]["embedding"] > 0
+    assert "both learn from the training split; try --split test" in said
+
+
+def test_evaluate_without_labels(tmp_path, monkeypatch, capsys):
+    unlabeled = Split(solid_images(20).images, None, ())
+    splits = {name: unlabeled for name in ("train", "validation", "test")}
+    make_run(tmp_path / "run", monkeypatch, splits=splits)
+    said, result = run_evaluate(tmp_path / "run", capsys)
+    assert result["embedding"]["confusion"] is None
+    assert "the dataset has no labels" in said
+    pictures = list((tmp_path / "run" / "evaluation" / "test").iterdir())
+    assert [path.name for path in pictures] == ["embedding.png"]

@@ -1,0 +1,46 @@
+import jax
+import numpy as np
+import pytest
+
+from flaxae.training import SCHEDULES, OptimizerConfig
+from flaxae.training.schedules import make_schedule
+
+
+def rates(config, steps, at):
+    """The rates as the compiled training step computes them."""
+    schedule = jax.jit(make_schedule(config, steps))
+    return np.array([schedule(step) for step in at])
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 1e-3), (999, 1e-3), (1000, 0.96e-3), (2500, 0.9216e-3), (10_000, 6.648e-4)],
+)
+def test_learning_rate_is_a_staircase(step, rate):
+    assert float(make_schedule(OptimizerConfig(), 20)(step)) == pytest.approx(rate, rel=1e-4)
+    assert rates(OptimizerConfig(), 20, [step]) == pytest.approx(rate, rel=1e-4)
+
+
+def test_constant_stays():
+    config = OptimizerConfig(learning_rate=3e-3, schedule="constant")
+    np.testing.assert_allclose(rates(config, 100, [0, 1, 99, 10_000]), 3e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["staircase", "constant"])
+def test_warmup_is_a_fraction_of_the_steps(schedule):
+    """A rise from 0 over 30 of 200 steps, and then the schedule from its start."""
+    config = OptimizerConfig(schedule=schedule, decay_steps=50, warmup=0.15)
+    np.testing.assert_allclose(
+        rates(config, 200, [0, 6, 15, 30]), [0, 0.2e-3, 0.5e-3, 1e-3], rtol=1e-5
+    )
+    after = OptimizerConfig(schedule=schedule, decay_steps=50)
+    np.testing.assert_allclose(
+        rates(config, 200, range(30, 210, 7)), rates(after, 170, range(0, 180, 7)), rtol=1e-5
+    )
+
+
+def test_a_user_may_add_a_schedule(monkeypatch):
+    """It gets the config and the number of steps that follow the warm-up."""
+    monkeypatch.setitem(SCHEDULES, "linear", lambda config, steps: lambda step: step * steps)
+    assert make_schedule(OptimizerConfig(schedule="linear"), 7)(3) == 21
+    assert float(make_schedule(OptimizerConfig(schedule="linear", warmup=0.5), 8)(6)) == 8
