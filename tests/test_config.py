@@ -81,7 +81,7 @@ def test_json_round_trip(config):
         (lambda: OptimizerConfig(schedule_epochs=0), "--schedule-epochs got 0"),
         (lambda: OptimizerConfig(beta2=1.0), "--beta2 got 1.0; expected 0 <= decay < 1"),
         (lambda: OptimizerConfig(clip_norm=0.0), "--clip-norm got 0.0; expected > 0"),
-        (lambda: ObjectiveConfig(loss="hinge"), "--loss got hinge; expected one of bce"),
+        (lambda: ObjectiveConfig(loss="hinge"), "--loss got hinge; expected one of bce, mse, l1"),
         (lambda: TrainConfig(epochs=0), "--epochs got 0"),
         (lambda: TrainConfig(seed=2**32), "--seed got 4294967296"),
         (

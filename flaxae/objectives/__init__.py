@@ -17,6 +17,8 @@ Objective = Callable[..., dict[str, Any]]
 
 LOSSES: dict[str, str | Objective] = {
     "bce": "flaxae.objectives.losses:bce",
+    "mse": "flaxae.objectives.losses:mse",
+    "l1": "flaxae.objectives.losses:l1",
 }
 
 # (reconstructions, images) -> [batch], pixels in 0..1; their means over a split are reported.
@@ -38,7 +40,7 @@ class ObjectiveConfig:
     """
 
     loss: str = field(default="bce", metadata={"choices": LOSSES})
-    """Per pixel: sigmoid cross-entropy (bce)."""
+    """Per pixel: sigmoid cross-entropy (bce), squared error (mse) or absolute error (l1)."""
     noise_factor: float = 0.0
     """Standard deviation of the Gaussian noise on the input, in units of the pixel range 0..1."""
 

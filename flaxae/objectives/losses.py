@@ -16,6 +16,16 @@ def bce(logits: Images, images: Images, extras: Mapping[str, Values]) -> dict[st
     return with_extras(sigmoid_cross_entropy(logits, images), extras)
 
 
+def mse(logits: Images, images: Images, extras: Mapping[str, Values]) -> dict[str, Values]:
+    """Squared error of the reconstruction, pixels in 0..1."""
+    return with_extras(_pixel_mean((jax.nn.sigmoid(logits) - images) ** 2), extras)
+
+
+def l1(logits: Images, images: Images, extras: Mapping[str, Values]) -> dict[str, Values]:
+    """Absolute error of the reconstruction, pixels in 0..1."""
+    return with_extras(_pixel_mean(jnp.abs(jax.nn.sigmoid(logits) - images)), extras)
+
+
 def with_extras(loss: Values, extras: Mapping[str, Values]) -> dict[str, Values]:
     """`loss` plus those extras whose names end in "_loss"; all extras are reported too."""
     return {"loss": sum((v for k, v in extras.items() if k.endswith("_loss")), loss), **extras}

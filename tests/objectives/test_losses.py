@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from flaxae.objectives import LOSSES, find
-from flaxae.objectives.losses import bce, sigmoid_cross_entropy
+from flaxae.objectives.losses import bce, l1, mse, sigmoid_cross_entropy
 
 
 def full(value, shape=(2, 3, 4, 1)):
@@ -70,6 +70,34 @@ def test_cross_entropy_is_a_mean_over_each_image():
     logits = jnp.stack([full(0.0, (2, 2, 3)), full(5.0, (2, 2, 3))])
     losses = sigmoid_cross_entropy(logits, jnp.ones_like(logits))
     np.testing.assert_allclose(losses, [math.log(2), math.log(1 + math.exp(-5))], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "error"), [(mse, np.square), (l1, np.abs)], ids=["mse", "l1"]
+)
+def test_errors_are_means_over_the_pixels_of_each_image(objective, error):
+    logits, pixels = logits_and_pixels()
+    reconstructions = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = error(reconstructions - pixels).mean(axis=(1, 2, 3))
+    found = objective(jnp.asarray(logits), jnp.asarray(pixels), {})
+    assert set(found) == {"loss"}
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "error"), [(mse, jnp.square), (l1, jnp.abs)], ids=["mse", "l1"]
+)
+def test_gradients_are_those_of_the_plain_formula(objective, error):
+    logits, pixels = map(jnp.asarray, logits_and_pixels())
+    weights = jnp.arange(1.0, 4)
+
+    def plain(x):
+        return jnp.vdot(weights, error(jax.nn.sigmoid(x) - pixels).mean(axis=(1, 2, 3)))
+
+    def ours(x):
+        return jnp.vdot(weights, objective(x, pixels, {})["loss"])
+
+    np.testing.assert_allclose(jax.grad(ours)(logits), jax.grad(plain)(logits), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)

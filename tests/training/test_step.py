@@ -130,7 +130,7 @@ def flipped(split):
     return np.ascontiguousarray(255 - split.images[:12, :, ::-1])
 
 
-@pytest.mark.parametrize(("loss", "error"), [("bce", cross_entropy)])
+@pytest.mark.parametrize(("loss", "error"), [("bce", cross_entropy), ("mse", squared_error)])
 @pytest.mark.parametrize("noise_factor", [0.0, 0.5])
 def test_the_loss_compares_with_the_targets(tiny_splits, loss, error, noise_factor):
     targets = flipped(tiny_splits["train"])
