@@ -164,7 +164,7 @@ class Run:
 
         Example:
             >>> sorted(run.evaluate(images=images))
-            ['examples', 'loss', 'mse', 'psnr', 'rmse']
+            ['examples', 'loss', 'mse', 'psnr', 'rmse', 'ssim']
         """
         part = self._split(split, images, None)
         config = self.config

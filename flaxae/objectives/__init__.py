@@ -24,6 +24,7 @@ LOSSES: dict[str, str | Objective] = {
 # (reconstructions, images) -> [batch], pixels in 0..1; their means over a split are reported.
 MEASURES: dict[str, str | Callable[..., Any]] = {
     "mse": "flaxae.objectives.measures:mean_squared_error",
+    "ssim": "flaxae.objectives.ssim:structural_similarity",
 }
 
 
