@@ -57,6 +57,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")
         require(0 <= self.seed < 2**32, "--seed", self.seed, "0 <= seed < 2**32")
+        self.optimizer.refuse_beyond_horizon(self.epochs)
 
     def with_absolute_paths(self) -> "TrainConfig":
         """The same, to be kept in a file that is read from other folders."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +21,14 @@ OTHER = TrainConfig(
         filters=(4,), downsample="stride", latent_dim=7, activation="gelu", dropout_rate=0.5
     ),
     data=DataConfig(dataset="kmnist", data_dir="data", manual_dir="manual"),
-    objective=ObjectiveConfig(noise_factor=0.125),
+    objective=ObjectiveConfig(loss="l1", noise_factor=0.125),
     optimizer=OptimizerConfig(
         batch_size=8,
         learning_rate=0.5,
-        schedule="constant",
+        schedule="cosine",
         warmup=0.25,
         schedule_epochs=7,
+        final_learning_rate=0.01,
         learning_rate_decay=0.5,
         decay_steps=10,
         weight_decay=0.25,
@@ -46,6 +48,17 @@ CONNECTED = TrainConfig(model=FullyConnectedConfig(hidden_units=(5, 6)))
 @pytest.mark.parametrize("config", [TrainConfig(), OTHER, CONNECTED])
 def test_json_round_trip(config):
     assert from_json(to_json(config)) == config
+
+
+def test_other_differs_in_every_field():
+    """So that the round trip above cannot pass by default values."""
+    old, new = dataclasses.asdict(TrainConfig()), dataclasses.asdict(OTHER)
+    for name, value in old.items():
+        pairs = (
+            zip(value.items(), new[name].items(), strict=True) if isinstance(value, dict) else []
+        )
+        assert all(a != b for a, b in pairs)
+        assert new[name] != value
 
 
 @pytest.mark.parametrize(
@@ -79,6 +92,7 @@ def test_json_round_trip(config):
         ),
         (lambda: OptimizerConfig(warmup=1.0), "--warmup got 1.0; expected 0 <= fraction < 1"),
         (lambda: OptimizerConfig(schedule_epochs=0), "--schedule-epochs got 0"),
+        (lambda: OptimizerConfig(final_learning_rate=1.0), "--final-learning-rate got 1.0; expect"),
         (lambda: OptimizerConfig(beta2=1.0), "--beta2 got 1.0; expected 0 <= decay < 1"),
         (lambda: OptimizerConfig(clip_norm=0.0), "--clip-norm got 0.0; expected > 0"),
         (lambda: ObjectiveConfig(loss="hinge"), "--loss got hinge; expected one of bce, mse, l1"),
@@ -213,6 +227,18 @@ def test_flags_become_a_config():
         from_flags({"model": "fully_connected", "filters": (3,)})
     with pytest.raises(InputError, match="--colour is no flag"):
         from_flags({"colour": 3})
+
+
+def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
+    cosine = TrainConfig(optimizer=OptimizerConfig(schedule="cosine"), epochs=5)
+    first = cosine.with_horizon(None)
+    assert first.optimizer.schedule_epochs == 5
+    assert replace(cosine, epochs=3).with_horizon(first).optimizer.schedule_epochs == 5
+    with pytest.raises(InputError, match=r"--epochs got 6, .* --schedule-epochs 6, or with a --f"):
+        replace(cosine, epochs=6).with_horizon(first)
+    floor = OptimizerConfig(schedule="cosine", final_learning_rate=1e-4, schedule_epochs=5)
+    assert TrainConfig(optimizer=floor, epochs=6).with_horizon(first).epochs == 6
+    assert TrainConfig().with_horizon(None) == TrainConfig()  # a staircase has no horizon
 
 
 def test_differences_name_flags_and_both_values():

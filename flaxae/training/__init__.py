@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flaxae.errors import require
+from flaxae.errors import InputError, require
 
 # (OptimizerConfig, steps) -> optax schedule of the steps that follow the warm-up
 SCHEDULES: dict[str, str | Callable[..., Any]] = {
     "staircase": "flaxae.training.schedules:staircase",
+    "cosine": "flaxae.training.schedules:cosine",
     "constant": "flaxae.training.schedules:constant",
 }
 
@@ -24,7 +25,7 @@ class OptimizerConfig:
         InputError: a value is out of range, or `schedule` is not in `SCHEDULES`.
 
     Example:
-        >>> flaxae.OptimizerConfig(schedule="constant", warmup=0.05, batch_size=32).beta2
+        >>> flaxae.OptimizerConfig(schedule="cosine", warmup=0.05, batch_size=32).beta2
         0.999
     """
 
@@ -33,11 +34,13 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     """AdamW's highest learning rate: that after the warm-up."""
     schedule: str = field(default="staircase", metadata={"choices": SCHEDULES})
-    """How the learning rate falls: in steps, or not at all."""
+    """How the learning rate falls: in steps, as half a cosine, or not at all."""
     warmup: float = 0.0
     """Fraction of the schedule's steps in which the rate rises linearly from 0, in [0, 1)."""
     schedule_epochs: int | None = None
-    """Epochs that the schedule is spread over (none: the epochs of the first start)."""
+    """Epochs that warm-up and cosine are spread over (none: the epochs of the first start)."""
+    final_learning_rate: float = 0.0
+    """Cosine: learning rate at the end."""
     learning_rate_decay: float = 0.96
     """Staircase: factor on the learning rate after every --decay-steps steps, in (0, 1]."""
     decay_steps: int = 1000
@@ -58,6 +61,9 @@ class OptimizerConfig:
         if self.schedule_epochs is not None:
             fits = self.schedule_epochs >= 1
             require(fits, "--schedule-epochs", self.schedule_epochs, "a whole number from 1")
+        final = self.final_learning_rate
+        within = 0 <= final <= self.learning_rate
+        require(within, "--final-learning-rate", final, "0 to --learning-rate")
         decay = self.learning_rate_decay
         require(0 < decay <= 1, "--learning-rate-decay", decay, "0 < factor <= 1")
         require(self.decay_steps >= 1, "--decay-steps", self.decay_steps, "a whole number from 1")
@@ -69,7 +75,19 @@ class OptimizerConfig:
 
     def has_horizon(self) -> bool:
         """Whether the schedule depends on its number of epochs."""
-        return self.warmup > 0
+        return self.schedule == "cosine" or self.warmup > 0
+
+    def refuse_beyond_horizon(self, epochs: int) -> None:
+        """Raises InputError where epochs would be trained with a learning rate of 0."""
+        horizon = self.schedule_epochs or epochs
+        ends_at_zero = self.schedule == "cosine" and self.final_learning_rate == 0
+        if ends_at_zero and epochs > horizon:
+            raise InputError(
+                f"--epochs got {epochs}, but the cosine schedule reaches a learning rate of 0 "
+                f"after {horizon} epochs and further epochs would change nothing; train anew in "
+                f"another --workdir with --schedule-epochs {epochs}, or with "
+                "a --final-learning-rate above 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,12 @@ def staircase(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
+def cosine(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Half a cosine from `learning_rate` to `final_learning_rate` (arXiv:1608.03983)."""
+    floor = config.final_learning_rate / config.learning_rate
+    return optax.cosine_decay_schedule(config.learning_rate, max(steps, 1), floor)
+
+
 def constant(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """`learning_rate` at every step."""
     return optax.constant_schedule(config.learning_rate)

@@ -204,6 +204,33 @@ def test_ctrl_c_raises_after_a_checkpoint(tmp_path, sigint_is_heeded):
     assert timeless(run.history) == timeless(whole.history)
 
 
+class StopAfter(flaxae.Callback):
+    """Stops training after so many updates."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_call(self, view):
+        return view.step == self.step
+
+
+def test_an_interrupted_cosine_ends_with_the_same_weights(tmp_path):
+    optimizer = flaxae.OptimizerConfig(
+        batch_size=12, schedule="cosine", warmup=0.2, clip_norm=0.5, beta2=0.95
+    )
+    config = replace(CONFIG, optimizer=optimizer, epochs=3)
+    whole = flaxae.train(config, IMAGES)
+    config = replace(config, workdir=str(tmp_path / "run"))
+    flaxae.train(config, IMAGES, callbacks=[StopAfter(5)])
+    run = flaxae.train(config, IMAGES)
+    assert run.config.optimizer.schedule_epochs == 3
+    assert timeless(run.history) == timeless(whole.history)
+    for a, b in zip(*(jax.tree.leaves(r.variables) for r in (run, whole)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(flaxae.InputError, match="--epochs got 4, but the cosine schedule"):
+        flaxae.train(replace(config, epochs=4), IMAGES)
+
+
 def test_the_best_weights_are_returned(tmp_path):
     config = replace(CONFIG, epochs=6, optimizer=replace(CONFIG.optimizer, learning_rate=0.3))
     run = flaxae.train(replace(config, workdir=str(tmp_path / "run")), IMAGES)

@@ -72,7 +72,7 @@ def test_a_run_without_a_checkpoint_is_replaced(workdir):
         assert read_config(workdir) == other
 
 
-COSINE = replace(CONFIG, optimizer=OptimizerConfig(warmup=0.5))
+COSINE = replace(CONFIG, optimizer=OptimizerConfig(schedule="cosine", final_learning_rate=1e-4))
 
 
 def test_a_schedule_keeps_the_epochs_of_the_first_start(workdir):
@@ -89,6 +89,14 @@ def test_a_schedule_keeps_the_epochs_of_the_first_start(workdir):
 def test_a_replaced_run_has_the_epochs_of_its_own_schedule(workdir):
     start(workdir, replace(COSINE, epochs=20))
     assert start(workdir, replace(COSINE, epochs=30)).optimizer.schedule_epochs == 30
+
+
+def test_a_schedule_that_ends_at_a_rate_of_0_cannot_be_continued(workdir):
+    config = replace(CONFIG, optimizer=OptimizerConfig(schedule="cosine"), epochs=20)
+    start(workdir, config, checkpoint=True)
+    with pytest.raises(InputError, match="--epochs got 30, but the cosine schedule reaches"):
+        start(workdir, replace(config, epochs=30))
+    assert read_config(workdir).epochs == 20
 
 
 def test_a_description_of_the_dataset_is_kept(workdir):

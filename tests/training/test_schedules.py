@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import optax
 import pytest
 
 from flaxae.training import SCHEDULES, OptimizerConfig
@@ -21,12 +22,36 @@ def test_learning_rate_is_a_staircase(step, rate):
     assert rates(OptimizerConfig(), 20, [step]) == pytest.approx(rate, rel=1e-4)
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.15])
+@pytest.mark.parametrize("final", [0.0, 2e-4])
+def test_cosine_is_that_of_optax(warmup, final):
+    config = OptimizerConfig(
+        learning_rate=4e-3, schedule="cosine", warmup=warmup, final_learning_rate=final
+    )
+    reference = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup else 4e-3,
+        peak_value=4e-3,
+        warmup_steps=round(warmup * 200),
+        decay_steps=200,
+        end_value=final,
+    )
+    steps = range(221)  # also beyond the end
+    expected = [float(reference(step)) for step in steps]
+    np.testing.assert_allclose(rates(config, 200, steps), expected, rtol=1e-5, atol=1e-9)
+
+
+def test_cosine_falls_from_the_highest_to_the_final_rate():
+    config = OptimizerConfig(learning_rate=4e-3, schedule="cosine", final_learning_rate=2e-3)
+    found = rates(config, 100, [0, 50, 100, 1000])
+    np.testing.assert_allclose(found, [4e-3, 3e-3, 2e-3, 2e-3], rtol=1e-5)
+
+
 def test_constant_stays():
     config = OptimizerConfig(learning_rate=3e-3, schedule="constant")
     np.testing.assert_allclose(rates(config, 100, [0, 1, 99, 10_000]), 3e-3, rtol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["staircase", "constant"])
+@pytest.mark.parametrize("schedule", ["staircase", "cosine", "constant"])
 def test_warmup_is_a_fraction_of_the_steps(schedule):
     """A rise from 0 over 30 of 200 steps, and then the schedule from its start."""
     config = OptimizerConfig(schedule=schedule, decay_steps=50, warmup=0.15)
