@@ -47,6 +47,7 @@ PURE = (
     "training/step.py",
     "training/parts.py",
     "training/schedules.py",
+    "training/averaging.py",
     "training/state.py",
 )
 IMPURE = {"os", "pathlib", "time", "sys", "json", "shutil", "tempfile", "random", "logging"}

@@ -36,8 +36,8 @@ class ObjectiveConfig:
         InputError: a value is out of range, or `loss` is not in `LOSSES`.
 
     Example:
-        >>> flaxae.ObjectiveConfig(noise_factor=0.3).loss
-        'bce'
+        >>> flaxae.ObjectiveConfig(loss="mse", noise_factor=0.3).loss
+        'mse'
     """
 
     loss: str = field(default="bce", metadata={"choices": LOSSES})

@@ -16,6 +16,7 @@ _NAMES = {
     "rmse": ("RMSE", "of the pixel range 0..1"),
     "psnr": ("PSNR", "dB, of the mean squared error"),
     "mse": ("MSE", "of the pixel range 0..1, squared"),
+    "ssim": ("SSIM", "structural similarity, at most 1"),
 }
 
 

@@ -51,6 +51,8 @@ class OptimizerConfig:
     """AdamW's decay of the mean of squared gradients, in [0, 1)."""
     clip_norm: float | None = None
     """Largest norm of the gradients; larger ones are scaled down to it (none: no clipping)."""
+    ema_decay: float = 0.0
+    """Decay of the weights' moving average, in [0, 1), which is then evaluated (0: no average)."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "--batch-size", self.batch_size, "a whole number from 1")
@@ -72,6 +74,7 @@ class OptimizerConfig:
         require(0 <= self.beta2 < 1, "--beta2", self.beta2, "0 <= decay < 1")
         if self.clip_norm is not None:
             require(positive(self.clip_norm), "--clip-norm", self.clip_norm, "> 0")
+        require(0 <= self.ema_decay < 1, "--ema-decay", self.ema_decay, "0 <= decay < 1")
 
     def has_horizon(self) -> bool:
         """Whether the schedule depends on its number of epochs."""

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.training import OptimizerConfig
+from flaxae.training.averaging import average_weights, averaged
 from flaxae.training.schedules import make_schedule
 
 Rng = Key[Array, ""]
@@ -41,7 +42,7 @@ def create_train_state(
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """AdamW (https://arxiv.org/abs/1711.05101) that decays kernels but no biases.
 
-    `steps` is what the schedule is spread over. Clipping comes before AdamW.
+    `steps` is what the schedule is spread over. Clipping comes before AdamW, averaging after it.
     """
 
     def kernels(params: optax.Params) -> Any:
@@ -51,6 +52,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     parts = [
         config.clip_norm and optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(schedule, b2=config.beta2, weight_decay=config.weight_decay, mask=kernels),
+        config.ema_decay and average_weights(config.ema_decay),
     ]
     chosen = [part for part in parts if part]
     # AdamW alone is not wrapped, so that its state has the same tree as in earlier versions.
@@ -58,8 +60,11 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def evaluated(state: TrainState) -> TrainState:
-    """`state` with the weights that are validated, evaluated and exported."""
-    return state
+    """`state` with the weights that are validated, evaluated and exported.
+
+    These are the averaged weights if the optimizer keeps an average.
+    """
+    return averaged(state)
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:

@@ -214,9 +214,10 @@ class StopAfter(flaxae.Callback):
         return view.step == self.step
 
 
-def test_an_interrupted_cosine_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_an_interrupted_cosine_ends_with_the_same_weights(tmp_path, ema_decay):
     optimizer = flaxae.OptimizerConfig(
-        batch_size=12, schedule="cosine", warmup=0.2, clip_norm=0.5, beta2=0.95
+        batch_size=12, schedule="cosine", warmup=0.2, clip_norm=0.5, beta2=0.95, ema_decay=ema_decay
     )
     config = replace(CONFIG, optimizer=optimizer, epochs=3)
     whole = flaxae.train(config, IMAGES)
@@ -237,3 +238,13 @@ def test_the_best_weights_are_returned(tmp_path):
     best = min(run.history, key=lambda record: record["validation_loss"])
     assert run.epoch == best["epoch"]
     assert run.evaluate("validation")["loss"] == pytest.approx(best["validation_loss"], rel=1e-6)
+
+
+def test_averaged_weights_are_validated_and_returned():
+    optimizer = replace(CONFIG.optimizer, ema_decay=0.9, learning_rate=0.01)
+    run = flaxae.train(replace(CONFIG, optimizer=optimizer), IMAGES)
+    plain = flaxae.train(replace(CONFIG, optimizer=replace(optimizer, ema_decay=0.0)), IMAGES)
+    best = min(run.history, key=lambda record: record["validation_loss"])
+    assert run.evaluate("validation")["loss"] == pytest.approx(best["validation_loss"], rel=1e-6)
+    assert run.history[0]["train_loss"] == plain.history[0]["train_loss"]
+    assert run.history[0]["validation_loss"] != plain.history[0]["validation_loss"]

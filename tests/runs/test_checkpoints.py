@@ -66,6 +66,14 @@ def test_a_state_is_restored_to_the_bit(tmp_path, states):
     assert restored.progress == progress
 
 
+def test_a_state_with_averaged_weights_is_restored_to_the_bit(tmp_path):
+    optimizer = OptimizerConfig(ema_decay=0.9, clip_norm=1.0)
+    state = new_state(optimizer=optimizer)
+    state = state.apply_gradients(grads=jax.tree.map(jnp.ones_like, state.params))
+    save_all(tmp_path, [state], [0.5])
+    assert_same(restore(tmp_path, target=new_state(seed=9, optimizer=optimizer)).state, state)
+
+
 def test_the_newest_two_and_the_best_are_kept(tmp_path, states):
     save_all(tmp_path, states.values(), [5.0, 1.0, 3.0, 4.0, 6.0, 2.0])
     with open_checkpoints(tmp_path, CONFIG) as checkpoints:

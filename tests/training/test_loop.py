@@ -22,7 +22,7 @@ from tests.fixtures.images import synthetic_split
 # Two epochs of four steps, two in each call.
 CONFIG = TrainConfig(
     model=FullyConnectedConfig(hidden_units=(4,)),
-    optimizer=OptimizerConfig(batch_size=12),
+    optimizer=OptimizerConfig(batch_size=12, ema_decay=0.9),
     device=DeviceConfig(steps_per_call=2),
     epochs=2,
 )
@@ -158,6 +158,7 @@ def test_the_view_of_an_epoch(task):
         averages = view.evaluated.params["encoder"]["layers_0"]["kernel"]
         named = view.parameters["encoder/layers_0/kernel"]
         np.testing.assert_array_equal(named, averages)
+        assert not np.array_equal(named, view.state.params["encoder"]["layers_0"]["kernel"])
         assert view.activations["encoder/layers_0/activation"].shape == (11, 4)
         seen.append(view)
 
