@@ -1,6 +1,6 @@
 """How much an embedding tells about classes and neighborhoods, beside what pixels tell already.
 
-The only module that imports scikit-learn; `evaluate` alone imports it.
+With pca.py the only module that imports scikit-learn; `evaluate` alone imports it.
 """
 
 import warnings

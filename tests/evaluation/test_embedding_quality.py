@@ -2,19 +2,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from sklearn.decomposition import PCA
 
-from flaxae.evaluation import pca as projection
 from flaxae.evaluation.embedding_quality import (
     Examples,
     embedding_quality,
     knn_answers,
     probe_answers,
 )
-from flaxae.evaluation.pca import fit_pca, project
 from flaxae.report.plots import save_confusion, save_embedding
 
 
@@ -132,61 +127,6 @@ class Recorder:
 
     def predict(self, test):
         return test
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(3, 40), st.integers(2, 12), st.integers(0, 99), st.integers(1, 12))
-def test_pca_is_that_of_scikit_learn(examples, dimensions, seed, count):
-    rng = np.random.default_rng(seed)
-    vectors = (rng.normal(size=(examples, dimensions)) * rng.uniform(0.1, 9, dimensions)).astype(
-        "f4"
-    )
-    count = min(count, dimensions, examples - 1)
-    reference = PCA(count, svd_solver="full").fit(vectors.astype(np.float64))
-    for largest in (4096, 1):  # from the covariance, and from the products between examples
-        fitted = fit_with(vectors, count, largest, examples)
-        np.testing.assert_allclose(fitted.variance_ratio, reference.explained_variance_ratio_, 1e-4)
-        for ours, theirs in zip(fitted.components, reference.components_, strict=True):
-            assert abs(ours @ theirs) == pytest.approx(1, abs=1e-3)
-            assert ours[np.abs(ours).argmax()] > 0
-
-
-def fit_with(vectors, count, largest, examples):
-    with pytest.MonkeyPatch.context() as patch:
-        # The smaller matrix is taken where the dimensions exceed the limit and the examples do not.
-        limit = max(largest, examples) if vectors.shape[1] > examples else 4096
-        patch.setattr(projection, "_LARGEST", limit if largest == 1 else 4096)
-        return fit_pca(vectors, count)
-
-
-def test_pca_of_more_dimensions_than_the_limit(monkeypatch):
-    vectors = np.random.default_rng(0).normal(size=(12, 40)).astype(np.float32)
-    exact = fit_pca(vectors, 5)
-    monkeypatch.setattr(projection, "_LARGEST", 20)
-    small = fit_pca(vectors, 5)
-    np.testing.assert_allclose(small.components, exact.components, atol=1e-6)
-    np.testing.assert_allclose(small.variance_ratio, exact.variance_ratio, rtol=1e-6)
-    monkeypatch.setattr(projection, "_LARGEST", 5)
-    assert fit_pca(vectors, 5).components.shape == (4, 40)  # of 4 examples, evenly spread
-    np.testing.assert_allclose(fit_pca(vectors[:2], 2).components[1], 0)
-
-
-def test_pca_in_chunks_is_pca_at_once(monkeypatch):
-    vectors = np.random.default_rng(0).integers(0, 256, (50, 6), np.uint8)
-    whole = fit_pca(vectors, 3)
-    monkeypatch.setattr(projection, "_CHUNK", 7)
-    parts = fit_pca(vectors, 3)
-    np.testing.assert_allclose(parts.components, whole.components, atol=1e-9)
-    plane = project(parts, vectors)
-    assert plane.dtype == np.float32
-    np.testing.assert_allclose(plane.mean(axis=0), 0, atol=1e-3)
-    shares = plane.var(axis=0) / vectors.var(axis=0).sum()
-    np.testing.assert_allclose(shares, whole.variance_ratio, rtol=1e-5)
-
-
-def test_pca_of_equal_vectors_is_no_error():
-    fitted = fit_pca(np.ones((4, 3), np.float32), 2)
-    np.testing.assert_array_equal(project(fitted, np.ones((4, 3))), np.zeros((4, 2)))
 
 
 @pytest.mark.parametrize("classes", [1, 3, 12, 30])
