@@ -1,11 +1,11 @@
-"""Sources of images, each a TFDS builder that prepares without TensorFlow.
+"""Image datasets as TFDS builders that do not need TensorFlow.
 
-Only `prepare.py` and the builders import TFDS; the names and versions stand here so that a dataset
-that was decoded before is found without it.
+Names and versions are listed here, so that a dataset that was decoded before can be found without
+importing TFDS, which is slow. Only `prepare.py` and the builders import it.
 """
 
-# name on the command line -> folder of the prepared dataset below data_dir. The IDX datasets carry
-# a prefix because TFDS has builders of the same names, whose folders must not be mixed with ours.
+# Name on the command line -> folder of the prepared dataset below data_dir. The IDX datasets have a
+# prefix, because TFDS has builders with the same names and must not share their folders.
 OWN_DATASETS = {
     "mnist_5k": "mnist_5k/1.0.0",
     "mnist": "idx_mnist/1.0.0",
