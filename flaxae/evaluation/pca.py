@@ -1,6 +1,6 @@
 """Principal component analysis (PCA) with scikit-learn, in bounded memory."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Num
@@ -65,8 +65,9 @@ def _fit_in_memory(vectors: Num[np.ndarray, "examples dimensions"], count: int) 
     # Centered here, because the covariance solver subtracts the mean only after multiplying, which
     # cancels the leading digits of vectors that are far from zero.
     mean = vectors.mean(axis=0, dtype=np.float64)
-    solver = _choose_solver(*vectors.shape, count)
-    pca = PCA(
+    examples, dimensions = vectors.shape
+    solver = _choose_solver(examples, dimensions, count)
+    pca: Any = PCA(  # Any, because pyright infers the attributes from before the fit
         count,
         svd_solver=solver,
         copy=False,
@@ -94,7 +95,7 @@ def _fit_in_batches(vectors: Num[np.ndarray, "examples dimensions"], count: int)
     kept = min(count + _EXTRA_COMPONENTS, examples, dimensions)
     # The first batch needs at least as many examples as components are kept.
     batches = examples // max(_BATCH // dimensions, kept)
-    pca = IncrementalPCA(kept, copy=False)
+    pca: Any = IncrementalPCA(kept, copy=False)  # Any: see above
     for first in range(batches):
         # Every batch is spread over all examples, so that sorted examples make no difference. The
         # variance ratio of a batch is 0 / 0 as long as all examples so far are equal.
