@@ -1,20 +1,20 @@
-"""Class names as every viewer can show them."""
+"""Makes class names that every viewer can display."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 
-# What JavaScript's Number() takes for a number: the projector colors a column of numbers by a
-# gradient, and passes it over when it looks for something to label points with.
+# Text that JavaScript's Number() parses as a number. The projector colors a column of numbers by a
+# gradient and does not offer it as the default label of points.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|0[xbo][0-9a-f]+|[+-]?infinity", re.I)
 
 
 def display_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    r"""The names in printable ASCII: none empty, none like a number, all different.
+    r"""Returns the names in printable ASCII: not empty, not numeric and unique.
 
-    Accents are dropped, other characters become \uXXXX, white space becomes one space. "class_"
-    precedes a number, or the label where nothing is left; a name that was there before ends in
-    its label.
+    Accents are removed, other characters become \uXXXX, and runs of white space become one space.
+    A numeric name gets the prefix "class_". An empty name becomes "class_" and its label, its
+    position in `class_names`. A duplicate name gets its label as a suffix.
     """
     names: list[str] = []
     for label, class_name in enumerate(class_names):

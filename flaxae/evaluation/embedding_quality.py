@@ -1,6 +1,7 @@
-"""How much an embedding tells about classes and neighborhoods, beside what pixels tell already.
+"""Compares an embedding with PCA and raw pixels by classification and preserved neighborhoods.
 
-The only module that imports scikit-learn; `evaluate` alone imports it.
+Apart from pca.py, the only module that imports scikit-learn. That import is slow, so only
+`evaluate` imports this module.
 """
 
 import warnings
@@ -19,11 +20,11 @@ from sklearn.preprocessing import StandardScaler
 from flaxae.evaluation.pca import fit_pca, project
 
 NEIGHBORS = 5
-# Examples drawn with a fixed seed: enough for a third digit, and minutes instead of hours.
+# Sizes of random samples with a fixed seed, which bound time and memory and hardly change a score.
 _PROBED = 10_000  # training examples of the linear probe, the same for every representation
-_TRUSTED = 2_000  # examples of trustworthiness, which compares each with each
-_MOST_NUMBERS = 2**28  # of pixels in float32, 1 GiB: larger splits are sampled
-_ITERATIONS = 200  # of the linear probe; raw pixels converge last
+_TRUSTED = 2_000  # examples of trustworthiness, whose time is quadratic in their number
+_MOST_NUMBERS = 2**28  # pixels times channels of a split, 1 GiB in float32; larger ones are sampled
+_ITERATIONS = 200  # of the linear probe
 
 Vectors = Num[np.ndarray, "examples dimensions"]
 Labels = Int[np.ndarray, " examples"]
@@ -31,7 +32,7 @@ Tested = Num[np.ndarray, "tested dimensions"]
 
 
 class Examples(NamedTuple):
-    """A split's embedding beside the images that it stands for."""
+    """The embedding of a split, with its images and labels."""
 
     vectors: Float32[np.ndarray, "examples dimensions"]
     images: UInt8[np.ndarray, "examples height width channels"]
@@ -39,25 +40,28 @@ class Examples(NamedTuple):
 
 
 class EmbeddingQuality(NamedTuple):
-    """Scores in 0..1 by representation: "embedding", "pca" of as many dimensions, "pixels"."""
+    """Scores in 0..1 for each representation: "embedding", "pca" and "pixels"."""
 
     dimensions: int
-    pca_dimensions: int  # no more than there are pixels
+    pca_dimensions: int  # as `dimensions`, but at most the number of pixels or of examples
     neighbors: int
-    reference_examples: int  # of the training split: the kNN's
-    probe_examples: int  # of the training split: the linear probe's
+    reference_examples: int  # training examples of the kNN classifier
+    probe_examples: int  # training examples of the linear probe
     knn_accuracy: dict[str, float] | None  # None without labels
     linear_probe_accuracy: dict[str, float] | None
-    trustworthiness: dict[str, float] | None  # None for fewer than four examples
-    confusion: list[list[int]] | None  # of the kNN on the embedding: [class][answer]
+    trustworthiness: dict[str, float] | None  # None for fewer than three examples
+    confusion: list[list[int]] | None  # of kNN on the embedding: [class][prediction]
 
 
 def embedding_quality(train: Examples, test: Examples, classes: int) -> EmbeddingQuality:
-    """Scores `test`, from the labels of `train` where both have any.
+    """Scores the embedding of `test`, beside a PCA of its pixels and the pixels themselves.
 
-    kNN: the majority of the nearest vectors of `train`, by Euclidean distance. Linear probe:
-    logistic regression on standardized features. Trustworthiness: how far neighbors in the
-    representation are neighbors among the pixels (Venna and Kaski 2001, scikit-learn's form).
+    The PCA is fitted to the pixels of `train`, with as many components as the embedding has
+    dimensions. If both splits have labels, kNN and a linear probe learn the classes from `train`.
+    kNN predicts the majority class of the nearest vectors of `train` by Euclidean distance. The
+    linear probe is logistic regression on standardized features. Trustworthiness tells how many
+    neighbors in a representation are also neighbors among the pixels (Venna and Kaski 2001, as
+    scikit-learn defines it); it does not use `train`.
     """
     most = max(_MOST_NUMBERS // int(np.prod(test.images.shape[1:])), NEIGHBORS)
     train, test = _sample(train, most), _sample(test, most)
@@ -92,30 +96,33 @@ def embedding_quality(train: Examples, test: Examples, classes: int) -> Embeddin
 
 
 def knn_answers(train: Vectors, test: Tested, labels: Labels) -> np.ndarray:
-    """For each row of `test` the majority label of its nearest rows of `train`."""
-    # Brute force, because trees are slower from some 15 dimensions on.
+    """Returns the majority label of the nearest rows of `train` for each row of `test`."""
+    # Brute force, because trees are slower in more than about 15 dimensions.
     model = KNeighborsClassifier(min(NEIGHBORS, len(train)), algorithm="brute")
     return model.fit(_floats(train), labels).predict(_floats(test))
 
 
 def probe_answers(train: Vectors, test: Tested, labels: Labels) -> np.ndarray:
-    """Labels from logistic regression on at most 10,000 rows of `train`, standardized."""
+    """Returns labels for `test` by logistic regression on at most 10,000 rows of `train`.
+
+    The features are standardized by the mean and standard deviation of these rows.
+    """
     rows = _rows(len(train), _PROBED)
-    if len(np.unique(labels[rows])) == 1:  # nothing to tell apart, which LogisticRegression refuses
+    if len(np.unique(labels[rows])) == 1:  # LogisticRegression needs two classes
         return np.full(len(test), labels[0])
     regression = LogisticRegression(C=0.1, max_iter=_ITERATIONS, tol=1e-3)
     model = make_pipeline(StandardScaler(), regression)
     with warnings.catch_warnings():
-        # Further iterations fit the training examples more closely, and not the test's.
+        # More iterations improve the fit to the training examples, but not the test accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(_floats(train[rows]), labels[rows])
     return model.predict(_floats(test))
 
 
 def _trustworthiness(known: dict[str, Vectors]) -> dict[str, float] | None:
-    """Of the embedding and of PCA against the pixels, on a fixed sample."""
+    """Returns the trustworthiness of the embedding and of PCA on a fixed sample."""
     rows = _rows(len(known["pixels"]), _TRUSTED)
-    neighbors = min(NEIGHBORS, (len(rows) - 1) // 2)  # scikit-learn wants fewer than half
+    neighbors = min(NEIGHBORS, (len(rows) - 1) // 2)  # scikit-learn requires fewer than half
     if neighbors < 1:
         return None
     pixels = _floats(known["pixels"][rows])
@@ -134,7 +141,7 @@ def _sample(examples: Examples, most: int) -> Examples:
 
 
 def _rows(count: int, most: int) -> Int[np.ndarray, " sample"]:
-    """All rows, or `most` of them, the same in every run, in their order."""
+    """Returns the indices of all rows, or of `most` random ones, sorted and with a fixed seed."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:most])

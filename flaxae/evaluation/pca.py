@@ -1,88 +1,105 @@
-"""Principal components, in chunks: a large split needs no second copy of itself in memory."""
+"""Principal component analysis (PCA) with scikit-learn, in bounded memory."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Num
 
-_CHUNK = 8192  # rows taken to float64 at once
-_LARGEST = 4096  # side of a matrix whose eigenvectors take less than a minute
+# Sizes are in numbers (examples times dimensions), which take 8 bytes each in float64.
+_IN_MEMORY = 150_000_000  # more than this is fitted in batches
+_BATCH = 2**22  # of IncrementalPCA and of `project`
+_COVARIANCE_DIMENSIONS = 4096  # the covariance matrix has this many rows at most
+_EXACT_WORK = 2**34  # components times numbers, beyond which the exact solvers are too slow
+_EXTRA_COMPONENTS = 128  # computed by the inexact methods and dropped, for accuracy
 
 
 class Projection(NamedTuple):
-    """The directions along which vectors differ most, the strongest first."""
+    """The mean of the vectors and their principal components, in order of falling variance."""
 
     mean: Float[np.ndarray, " dimensions"]
     components: Float[np.ndarray, "count dimensions"]  # orthonormal rows
-    variance_ratio: Float[np.ndarray, " count"]  # of the total variance, each in 0..1
+    variance_ratio: Float[np.ndarray, " count"]  # share of the total variance, each in 0..1
 
 
 def fit_pca(vectors: Num[np.ndarray, "examples dimensions"], count: int) -> Projection:
-    """The first `count` principal components, or as many as there are dimensions and examples.
+    """Computes the first `count` principal components.
 
-    Exact up to 4,096 dimensions; beyond, from 4,096 examples evenly spread. A component's largest
-    entry is positive, so that the same vectors give the same picture.
+    There are fewer components if there are fewer dimensions or examples than `count`. The largest
+    entry of each component by absolute value is positive (scikit-learn's convention), so that the
+    same vectors always give the same plot.
+
+    The result is exact up to rounding in most cases. It is approximate in two: vectors that would
+    need more than 1.2 GB in float64 are fitted in batches by IncrementalPCA, and vectors of more
+    than 4,096 dimensions by the randomized solver, with a fixed seed, if there are too many of them
+    or too many components for the exact solvers. Memory is bounded by one float64 copy of the
+    vectors, or of a batch, and the workspace of the solver.
     """
-    if vectors.shape[1] > _LARGEST:
-        step = -(-len(vectors) // _LARGEST)
-        vectors = vectors[::step]
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    few = len(vectors) <= _LARGEST < vectors.shape[1]
-    components, variances, total = (_from_gram if few else _from_covariance)(vectors, mean, count)
-    largest = np.abs(components).argmax(axis=1, keepdims=True)
-    signs = np.where(np.take_along_axis(components, largest, axis=1) < 0, -1, 1)
-    share = np.clip(variances / max(total, np.finfo(float).tiny), 0, 1)
-    return Projection(mean, components * signs, share)
+    count = min(count, *vectors.shape)
+    if np.array_equal(vectors.min(axis=0), vectors.max(axis=0)):
+        # Without variance scikit-learn would divide zero by zero, and ARPACK fails.
+        mean = vectors[0].astype(np.float64)
+        return Projection(mean, np.eye(count, len(mean)), np.zeros(count))
+    fit = _fit_in_memory if vectors.size <= _IN_MEMORY else _fit_in_batches
+    return fit(vectors, count)
 
 
 def project(
     projection: Projection, vectors: Num[np.ndarray, "examples dimensions"]
 ) -> Float32[np.ndarray, "examples count"]:
-    """The coordinates of vectors along the components."""
+    """Returns the coordinates of the centered vectors along the components."""
     coordinates = np.empty((len(vectors), len(projection.components)), np.float32)
-    for first in range(0, len(vectors), _CHUNK):
-        centered = vectors[first : first + _CHUNK] - projection.mean
-        coordinates[first : first + _CHUNK] = centered @ projection.components.T
+    rows = max(_BATCH // vectors.shape[1], 1)
+    for first in range(0, len(vectors), rows):
+        centered = vectors[first : first + rows] - projection.mean
+        coordinates[first : first + rows] = centered @ projection.components.T
     return coordinates
 
 
-def _from_covariance(
-    vectors: Num[np.ndarray, "examples dimensions"],
-    mean: Float[np.ndarray, " dimensions"],
-    count: int,
-) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, " count"], float]:
-    """Components, their variances and the total variance, summed in float64."""
-    covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
-    for first in range(0, len(vectors), _CHUNK):
-        centered = vectors[first : first + _CHUNK] - mean
-        covariance += centered.T @ centered / len(vectors)
-    values, columns = _strongest(covariance, count)
-    return columns.T, values, float(np.trace(covariance))
+# scikit-learn is slow to import, and commands that compute no PCA, such as `reconstruct`, import
+# this module too. So the functions below import it themselves.
 
 
-def _from_gram(
-    vectors: Num[np.ndarray, "examples dimensions"],
-    mean: Float[np.ndarray, " dimensions"],
-    count: int,
-) -> tuple[Float[np.ndarray, "count dimensions"], Float[np.ndarray, " count"], float]:
-    """The same from the smaller matrix of the products between examples."""
-    centered = vectors - mean
-    gram = centered @ centered.T / len(vectors)
-    values, columns = _strongest(gram, count)
-    components = columns.T @ centered
-    lengths = np.linalg.norm(components, axis=1, keepdims=True)
-    # Where the examples do not differ any more, rounding alone would give a direction.
-    real = lengths > 1e-6 * lengths.max()
-    components = np.where(real, components / np.where(real, lengths, 1), 0)
-    return components, values, float(np.trace(gram))
+def _fit_in_memory(vectors: Num[np.ndarray, "examples dimensions"], count: int) -> Projection:
+    from sklearn.decomposition import PCA
+
+    # Centered here, because the covariance solver subtracts the mean only after multiplying, which
+    # cancels the leading digits of vectors that are far from zero.
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    examples, dimensions = vectors.shape
+    solver = _choose_solver(examples, dimensions, count)
+    pca: Any = PCA(  # Any, because pyright infers the attributes from before the fit
+        count,
+        svd_solver=solver,
+        copy=False,
+        n_oversamples=_EXTRA_COMPONENTS,  # only for "randomized"
+        random_state=0,
+    )
+    pca.fit(vectors - mean)
+    return Projection(mean, pca.components_, pca.explained_variance_ratio_)
 
 
-def _strongest(
-    matrix: Float[np.ndarray, "side side"], count: int
-) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, "side count"]]:
-    """The largest eigenvalues of a symmetric matrix, downwards, and their vectors as columns."""
-    side = len(matrix)
-    import scipy.linalg  # a tenth of a second that `reconstruct` can do without
+def _choose_solver(examples: int, dimensions: int, count: int) -> str:
+    """Returns the fastest exact solver, or "randomized" where all exact ones are too slow."""
+    if dimensions <= _COVARIANCE_DIMENSIONS:
+        return "covariance_eigh"
+    if count * examples * dimensions > _EXACT_WORK:
+        return "randomized"
+    # ARPACK needs less time and memory than a full SVD, but cannot compute all components.
+    return "arpack" if count < min(examples, dimensions) else "full"
 
-    values, columns = scipy.linalg.eigh(matrix, subset_by_index=(max(side - count, 0), side - 1))
-    return values[::-1], columns[:, ::-1]
+
+def _fit_in_batches(vectors: Num[np.ndarray, "examples dimensions"], count: int) -> Projection:
+    from sklearn.decomposition import IncrementalPCA
+
+    examples, dimensions = vectors.shape
+    kept = min(count + _EXTRA_COMPONENTS, examples, dimensions)
+    # The first batch needs at least as many examples as components are kept.
+    batches = examples // max(_BATCH // dimensions, kept)
+    pca: Any = IncrementalPCA(kept, copy=False)  # Any: see above
+    for first in range(batches):
+        # Every batch is spread over all examples, so that sorted examples make no difference. The
+        # variance ratio of a batch is 0 / 0 as long as all examples so far are equal.
+        with np.errstate(invalid="ignore"):
+            pca.partial_fit(vectors[first::batches].astype(np.float64))
+    ratio = pca.explained_variance_ratio_
+    return Projection(pca.mean_, pca.components_[:count], ratio[:count])

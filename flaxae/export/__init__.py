@@ -1,1 +1,1 @@
-"""Files for other programs: the projector's, and one table for everything else."""
+"""Exports embeddings for other programs: the projector's files, and a Parquet table."""

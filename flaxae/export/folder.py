@@ -1,4 +1,4 @@
-"""A folder of files that is complete under its name or not there, and replaced as one."""
+"""Replaces a folder of files atomically."""
 
 import contextlib
 import fcntl
@@ -16,16 +16,16 @@ from flaxae.errors import InputError, RunError
 
 @contextlib.contextmanager
 def replace_folder(target: Path, names: Collection[str]) -> Iterator[Path]:
-    """A scratch folder that becomes `target` when the block ends, in place of what it replaces.
+    """Yields a scratch folder that replaces `target` when the block ends without an exception.
 
-    `names` are the files that make up such a folder. When the block fails, or SIGINT or SIGTERM
-    ends it, `target` is as before and nothing else is left. A kill that cannot be caught may leave
-    the hidden scratch folder; in the instant between the two renames, it leaves no `target` but the
-    complete old one under a hidden name. The next call clears up either.
+    `names` are the files that the block writes. If the block fails, or SIGINT or SIGTERM ends it,
+    `target` is unchanged and the scratch folder is removed. SIGKILL may leave the hidden scratch
+    folder behind. Between the two renames it may also leave the complete old folder under a hidden
+    name and no `target`. The next call restores the old folder and removes such leftovers.
 
     Raises:
-        InputError: `target` holds something that is no earlier export, or cannot be written.
-        RunError: another process writes it.
+        InputError: `target` holds other files than an earlier export, or cannot be written.
+        RunError: another process is writing `target`.
     """
     refuse_foreign(target, names)
     missing = [parent for parent in target.parents if not parent.exists()]
@@ -39,13 +39,13 @@ def replace_folder(target: Path, names: Collection[str]) -> Iterator[Path]:
             _swap(scratch, target)
     except BaseException:
         for parent in missing:
-            with contextlib.suppress(OSError):  # another process may use it by now
+            with contextlib.suppress(OSError):  # another process may have put files there
                 parent.rmdir()
         raise
 
 
 def refuse_foreign(target: Path, names: Collection[str]) -> None:
-    """Raises InputError unless `target` is absent, empty, or made of exactly the files `names`."""
+    """Raises InputError unless `target` is absent, empty or holds exactly the files `names`."""
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder as --output-dir")
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
@@ -53,14 +53,14 @@ def refuse_foreign(target: Path, names: Collection[str]) -> None:
     if found and (foreign or absent):
         difference = f"holds {foreign[0]}" if foreign else f"lacks {absent[0]}"
         raise InputError(
-            f"{target} is no earlier export and not empty: it {difference}; nothing was changed; "
+            f"{target} is no earlier export: it {difference}; nothing was changed; "
             "give another --output-dir, or empty this one"
         )
 
 
 @contextlib.contextmanager
 def _locked(scratch: Path) -> Iterator[Path]:
-    """An empty folder that belongs to this process until it is renamed; removed on failure."""
+    """Creates, locks and yields an empty folder; removes it if the block fails."""
     try:
         scratch.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
@@ -82,10 +82,12 @@ def _locked(scratch: Path) -> Iterator[Path]:
 
 
 def _lock(handle: int, scratch: Path) -> None:
-    busy = RunError(f"another process writes {scratch}; wait for it, or give another --output-dir")
+    busy = RunError(
+        f"another process is writing {scratch}; wait for it, or give another --output-dir"
+    )
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The other process may have renamed it between our opening and our locking.
+        # Another process may have renamed the folder after this one opened it.
         renamed = os.stat(scratch).st_ino != os.fstat(handle).st_ino
     except (BlockingIOError, FileNotFoundError):
         raise busy from None
@@ -99,7 +101,7 @@ def _empty(folder: Path) -> None:
 
 
 def _recover(target: Path) -> None:
-    """Undoes what a kill between the renames of `_swap`, or just after them, has left."""
+    """Restores or removes the old folder that a process killed during `_swap` left behind."""
     old = _hidden(target, "old")
     if old.exists() and not target.exists():
         old.rename(target)
@@ -134,7 +136,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM as an exception, so that it clears up as SIGINT does."""
+    """Raises SystemExit on SIGTERM, so that SIGTERM removes the scratch folder as SIGINT does."""
 
     def leave(number: int, frame: Any) -> None:
         sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""The sprite and the two configs of the embedding projector (https://projector.tensorflow.org)."""
+"""Sprite image and configs of the embedding projector (https://projector.tensorflow.org)."""
 
 import json
 import math
@@ -14,25 +14,25 @@ from PIL import Image
 VECTORS = "vectors.tsv"
 METADATA = "metadata.tsv"
 SPRITE = "sprite.png"
-PBTXT = "projector_config.pbtxt"  # TensorBoard looks for this name
+PBTXT = "projector_config.pbtxt"  # the name that TensorBoard requires
 JSON = "projector_config.json"
 
-_LARGEST_SIDE = 8192  # pixels of a sprite; the projector refuses more
-MOST_POINTS = 100_000  # that TensorBoard asks of its server
+_LARGEST_SIDE = 8192  # pixels; the projector rejects larger sprites
+MOST_POINTS = 100_000  # that TensorBoard requests from its server
 
 Pictures = UInt8[np.ndarray, "points height width channels"]
 
 
 class Sprite(NamedTuple):
-    """A square grid of thumbnails: the projector's shader takes its rows to be its columns."""
+    """A grid of thumbnails, square because the projector's shader assumes it."""
 
-    side: int  # thumbnails in a row, and rows
-    width: int  # pixels of a thumbnail
+    side: int  # rows, and thumbnails per row
+    width: int  # of a thumbnail, in pixels
     height: int
 
 
 class Tensor(NamedTuple):
-    """What a config says about the files beside it."""
+    """The contents of a projector config: an embedding and its sprite."""
 
     name: str
     points: int
@@ -41,10 +41,12 @@ class Tensor(NamedTuple):
 
 
 def sprite_layout(points: int, height: int, width: int) -> Sprite:
-    """The smallest grid for `points` thumbnails, as large as the images or as the limit allows.
+    """Returns the smallest grid for `points` thumbnails of images of `height` x `width` pixels.
+
+    The thumbnails are as large as the images, or scaled down to fit the largest sprite.
 
     Raises:
-        ValueError: not even thumbnails of one pixel fit.
+        ValueError: there are too many points even for thumbnails of one pixel.
     """
     side = math.isqrt(points - 1) + 1
     if side > _LARGEST_SIDE:
@@ -55,10 +57,10 @@ def sprite_layout(points: int, height: int, width: int) -> Sprite:
 
 
 def draw_sprite(images: Pictures, sprite: Sprite) -> Image.Image:
-    """The thumbnails row by row in their own brightness, blank cells black; gray or RGB.
+    """Draws the thumbnails row by row, in grayscale or RGB; unused cells are black.
 
-    No alpha channel, because the projector discards what is transparent; channels that are not 3
-    are shown as their mean.
+    Images without exactly 3 channels are drawn as the mean of their channels. There is no alpha
+    channel, because the projector discards transparent pixels.
     """
     channels = 3 if images.shape[-1] == 3 else 1
     side, width, height = sprite
@@ -71,12 +73,15 @@ def draw_sprite(images: Pictures, sprite: Sprite) -> Image.Image:
 
 
 def tensor_name(*parts: str) -> str:
-    """Parts joined to a name that TensorBoard may put into an address without escaping it."""
+    """Joins the parts to a name of characters that TensorBoard need not escape in a URL."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", "_".join(parts), flags=re.ASCII)
 
 
 def config_pbtxt(tensor: Tensor, folder: str = "") -> str:
-    """TensorBoard's config, in protobuf's text form; the files lie in `folder` below it."""
+    """Returns TensorBoard's config in protobuf's text format.
+
+    `folder` is the folder of the exported files relative to the config.
+    """
     quoted = {name: _quote(Path(folder) / name) for name in (VECTORS, METADATA, SPRITE)}
     return f"""\
 embeddings {{
@@ -95,7 +100,7 @@ embeddings {{
 
 
 def config_json(tensor: Tensor) -> str:
-    """The standalone projector's config."""
+    """Returns the config of the standalone projector page, as JSON."""
     embedding = {
         "tensorName": tensor.name,
         "tensorShape": [tensor.points, tensor.dimensions],
@@ -110,7 +115,7 @@ def config_json(tensor: Tensor) -> str:
 
 
 def _quote(path: Path) -> str:
-    """A string of protobuf's text form, in ASCII: other bytes as octal escapes."""
+    """Quotes a path for protobuf's text format, with octal escapes for bytes beyond ASCII."""
     plain = set(range(32, 127)) - set(b'"\\')
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(path)) + '"'
 
@@ -121,7 +126,7 @@ def _thumbnails(images: Pictures, sprite: Sprite) -> UInt8[np.ndarray, "points _
     size = (sprite.width, sprite.height)
     if images.shape[1:3] == size[::-1]:
         return images
-    # A box average: it neither inverts nor overshoots, so light strokes stay light.
+    # A box filter, because it does not overshoot: light strokes keep their brightness.
     scaled = [Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i) for i in images]
     arrays = [np.asarray(picture.resize(size, Image.Resampling.BOX)) for picture in scaled]
     return np.stack(arrays).reshape(len(images), sprite.height, sprite.width, -1)

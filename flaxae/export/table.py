@@ -1,4 +1,4 @@
-"""The text and Parquet tables of an embedding, through Arrow: a batch of rows at a time."""
+"""Writes the text and Parquet tables of an embedding with Arrow, in batches of rows."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -15,22 +15,25 @@ from PIL import Image
 
 from flaxae.report.figures import to_picture
 
-_ROWS = 4096  # of a batch: bounds memory, and is the size of a Parquet row group
+_ROWS = 4096  # of a batch, to bound memory, and of a Parquet row group
 
 
 class Points(NamedTuple):
-    """What is exported: finite vectors of three dimensions or more, and what belongs to them."""
+    """The points to export."""
 
-    vectors: Float32[np.ndarray, "points dimensions"]
-    errors: Float32[np.ndarray, " points"]  # of the reconstruction: MSE, pixels in 0..1
+    vectors: Float32[np.ndarray, "points dimensions"]  # finite, of at least 3 dimensions
+    errors: Float32[np.ndarray, " points"]  # reconstruction MSE, for pixels in 0..1
     images: UInt8[np.ndarray, "points height width channels"]
     labels: Int[np.ndarray, " points"] | None
-    class_names: tuple[str, ...]  # for display; empty where there are no labels
+    class_names: tuple[str, ...]  # display names; empty without labels
     splits: Sequence[str]  # the name of each point's split
 
 
 def write_vectors(path: Path, points: Points) -> None:
-    """Tab-separated numbers, one line a point, no header: the shortest text of each float32."""
+    """Writes tab-separated vectors, one line per point, without a header.
+
+    Each number has the shortest text that gives the same float32.
+    """
     options = pyarrow.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
     names = [str(dimension) for dimension in range(points.vectors.shape[1])]
     schema = pa.schema([(name, pa.float32()) for name in names])
@@ -41,9 +44,10 @@ def write_vectors(path: Path, points: Points) -> None:
 
 
 def write_metadata(path: Path, points: Points) -> None:
-    """A header, then index, label, class and error of each point; no label where there is none.
+    """Writes a header, then index, label, class and reconstruction error of each point.
 
-    The projector splits at tabs and newlines and knows no quotes, as no CSV writer does.
+    Without labels, label and class are left out. The lines are joined here because the projector
+    does not parse quotes, which Arrow's CSV writer would add.
     """
     with open(path, "wb") as file:
         names = ("index", "label", "class", "reconstruction_error")
@@ -59,7 +63,7 @@ def write_metadata(path: Path, points: Points) -> None:
 
 
 def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points 2"]) -> None:
-    """One row a point, with its vector, its PNG picture and its place on the plane `plane`."""
+    """Writes one row per point, with its vector, its image as PNG and its coordinates `plane`."""
     schema = pa.schema(
         [
             ("id", pa.int64()),
@@ -68,7 +72,7 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
             ("split", pa.string()),
             ("reconstruction_error", pa.float32()),
             ("vector", pa.list_(pa.float32())),
-            # The form in which Hugging Face's datasets, and what reads them, expect pictures.
+            # The image format of Hugging Face's datasets library, which viewers also read.
             ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
             ("pca_x", pa.float32()),
             ("pca_y", pa.float32()),
@@ -119,6 +123,6 @@ def _png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
     gray = image.shape[-1] == 1
     picture = Image.fromarray(image.squeeze(-1)) if gray else to_picture(image)
     buffer = io.BytesIO()
-    # Level 1: for small pictures hardly larger than level 6, and faster.
+    # Level 1 is faster than the default of 6, and small images are hardly larger.
     picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""How each viewer opens an export: exact commands and steps."""
+"""Instructions for opening an export in each viewer."""
 
 import shlex
 from pathlib import Path
@@ -8,14 +8,15 @@ TensorBoard      tensorboard --logdir {logdir}
                  then open http://localhost:6006/#projector
 projector page   open https://projector.tensorflow.org, press Load, choose vectors.tsv, then
                  metadata.tsv, both in {folder}
-                 (your machine keeps the data; this way has no thumbnails)
-  + thumbnails   copy the folder to an https server that allows cross-origin requests, give
-                 the config full addresses, because the page resolves them against its own:
+                 (the data stays on your machine; there are no thumbnails)
+  + thumbnails   copy the folder to an https server that allows cross-origin requests, put
+                 full URLs into the config, because the page resolves relative ones against
+                 its own:
                  sed -i 's#"\([a-z]*[.][tp][sn][vg]\)"#"https://HOST/FOLDER/\1"#' {config}
                  and open https://projector.tensorflow.org/?config={address}
 embedding-atlas  pip install embedding-atlas
                  embedding-atlas {parquet} --x pca_x --y pca_y --image image
-                 (in place of --x and --y, --vector vector: a UMAP of the vectors)
+                 (for a UMAP of the vectors: --vector vector in place of --x and --y)
 Spotlight        pip install renumics-spotlight
                  spotlight {parquet}
 Latent Scope     pip install latentscope; ls-init ~/latent-scope; ls-serve
@@ -25,7 +26,10 @@ your script      import pandas; table = pandas.read_parquet({script_path})
 
 
 def viewer_steps(folder: Path, logdir: Path) -> str:
-    """What to type and click to open the export in `folder`; `logdir` is for TensorBoard."""
+    """Returns the commands and steps that open the export in `folder`.
+
+    `logdir` is TensorBoard's --logdir.
+    """
     return _STEPS.format(
         logdir=shlex.quote(str(logdir)),
         folder=folder,

@@ -1,6 +1,6 @@
-"""Plots of an embedding's quality: the only module that imports matplotlib.
+"""Plots an embedding and its confusion matrix; the only module that imports matplotlib.
 
-Through its objects and not pyplot, which keeps figures in a global list.
+It does not use pyplot, which keeps every figure in a global list.
 """
 
 import io
@@ -13,17 +13,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _DPI = 120
-_MOST_NUMBERED = 20  # classes; more of them leave no room for names and numbers
+_MOST_NUMBERED = 20  # classes; with more there is no room for names and counts
 
 
 def draw_confusion(
     confusion: Int[np.ndarray, "classes classes"], class_names: Sequence[str]
 ) -> bytes:
-    """A PNG of a matrix of counts, a row for each class and a column for each answer."""
+    """A PNG of the confusion matrix [class][prediction] of counts."""
     count = len(class_names)
     inches = min(max(4.0, 0.55 * count + 1.5), 12.0)
     figure = Figure(figsize=(inches, inches), layout="constrained")
-    axes = figure.add_subplot(xlabel="kNN's answer", ylabel="class")
+    axes = figure.add_subplot(xlabel="class predicted by kNN", ylabel="true class")
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if count <= _MOST_NUMBERED:
@@ -42,7 +42,10 @@ def draw_embedding(
     labels: Int[np.ndarray, " examples"] | None,
     class_names: Sequence[str],
 ) -> bytes:
-    """A PNG of points on the plane of the first two principal components, colored by class."""
+    """A PNG of a scatter plot of the first two principal components, colored by class.
+
+    `variance_ratio` holds each component's share of the variance, in 0..1.
+    """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.add_subplot(
         xlabel=_axis_label(1, variance_ratio[0]), ylabel=_axis_label(2, variance_ratio[1])
@@ -52,7 +55,7 @@ def draw_embedding(
         axes.scatter(*plane.T, s=size, linewidths=0)
     else:
         colors = _colors(len(class_names))
-        # In the order of the examples, so that no class covers the others.
+        # All classes in one call, in the order of the examples, so that no class covers another.
         axes.scatter(*plane.T, s=size, c=colors[labels], linewidths=0, alpha=0.7)
         for label, color in enumerate(colors):
             axes.scatter([], [], color=color, label=str(label))
@@ -60,7 +63,7 @@ def draw_embedding(
         legend = figure.legend(loc="outside right upper", ncols=columns)
         for text, name in zip(legend.get_texts(), class_names, strict=True):
             text.set_parse_math(False)
-            text.set_text(name)  # only now, because a label that begins with "_" is left out
+            text.set_text(name)  # not as the label, because labels that begin with "_" are left out
     return _png(figure)
 
 
@@ -69,7 +72,7 @@ def _axis_label(number: int, share: float) -> str:
 
 
 def _colors(count: int) -> Float32[np.ndarray, "classes 4"]:
-    """A color for each class: as distinct as that many can be."""
+    """Returns an RGBA color in 0..1 for each of `count` classes."""
     if count <= _MOST_NUMBERED:
         palette = colormaps["tab10" if count <= 10 else "tab20"]
         return np.array([palette(index) for index in range(count)], np.float32)

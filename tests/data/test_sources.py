@@ -25,7 +25,7 @@ def idx_bytes(array):
 
 @pytest.fixture
 def small_idx(tmp_path, monkeypatch):
-    """A folder with 5,020 training and 10 test images that pass for Fashion-MNIST."""
+    """A folder with 5,020 training and 10 test images that are accepted as Fashion-MNIST."""
     rng = np.random.default_rng(0)
     folder, checksums = tmp_path / "idx", {}
     folder.mkdir()
@@ -47,7 +47,7 @@ def load(tmp_path, name="fashion_mnist", manual_dir=None):
 
 
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_idx_files_from_a_folder(small_idx, tmp_path, gzipped):
+def test_idx_files_are_read_from_manual_dir(small_idx, tmp_path, gzipped):
     raw = np.frombuffer((small_idx / NAMES[0]).read_bytes()[16:], np.uint8).reshape(-1, 28, 28, 1)
     if gzipped:
         for path in list(small_idx.iterdir()):
@@ -60,39 +60,39 @@ def test_idx_files_from_a_folder(small_idx, tmp_path, gzipped):
         "test": 10,
     }
     assert splits["train"].class_names[9] == "Ankle boot"
-    # TFDS shuffles what it stores: compare as sets.
+    # Compared as sets, because TFDS shuffles the examples.
     assert {i.tobytes() for i in splits["train"].images} == {i.tobytes() for i in raw[:20]}
 
 
-def test_a_wrong_file_is_refused(small_idx, tmp_path):
+def test_a_file_with_a_wrong_checksum_is_refused(small_idx, tmp_path):
     content = bytearray((small_idx / NAMES[1]).read_bytes())
     content[100] ^= 1
     (small_idx / NAMES[1]).write_bytes(content)
-    with pytest.raises(InputError, match=r"is not fashion_mnist's train-labels.*get the official"):
+    with pytest.raises(InputError, match=r"is not fashion_mnist's train-labels.*download"):
         load(tmp_path, manual_dir=small_idx)
 
 
-def test_a_damaged_archive_is_refused(small_idx, tmp_path):
+def test_a_damaged_gzip_archive_is_refused(small_idx, tmp_path):
     archive = gzip.compress((small_idx / NAMES[0]).read_bytes())
     (small_idx / f"{NAMES[0]}.gz").write_bytes(archive[: len(archive) // 2])
     with pytest.raises(InputError, match="is a damaged gzip archive"):
         load(tmp_path, manual_dir=small_idx)
 
 
-def test_a_missing_file_is_named(small_idx, tmp_path):
+def test_the_error_names_a_missing_file(small_idx, tmp_path):
     (small_idx / NAMES[3]).unlink()
     with pytest.raises(InputError, match="lacks t10k-labels-idx1-ubyte"):
         load(tmp_path, manual_dir=small_idx)
 
 
-def test_an_empty_folder_is_named(tmp_path):
+def test_the_error_names_an_empty_folder(tmp_path):
     with pytest.raises(
         InputError, match=r"--manual-dir .*/none holds no IDX file; put train-images"
     ):
         load(tmp_path, manual_dir=tmp_path / "none")
 
 
-def test_without_network_and_files_the_error_says_what_to_do(tmp_path, monkeypatch):
+def test_the_error_without_network_tells_which_files_are_needed(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("network is unreachable")
 
@@ -101,7 +101,7 @@ def test_without_network_and_files_the_error_says_what_to_do(tmp_path, monkeypat
         load(tmp_path, "kmnist")
 
 
-def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
+def test_a_connection_without_answer_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "_CONNECT_SECONDS", 0.2)
 
     def hang(*args, **kwargs):
@@ -115,7 +115,7 @@ def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("builder", BUILDERS)
 @pytest.mark.parametrize("name", NAMES)
-def test_archives_are_checked_against_what_tfds_registers(builder, name):
+def test_tfds_has_a_url_and_checksum_of_every_archive(builder, name):
     assert builder.url(name).endswith(f"/{name}.gz")
     assert len(builder.archive_sha256(name)) == 64
 
@@ -130,19 +130,20 @@ def test_archives_are_checked_against_what_tfds_registers(builder, name):
         idx_bytes(np.zeros(3, np.uint8)) + b"?",
     ],
 )
-def test_what_is_no_idx_file_is_refused(content):
+def test_invalid_idx_files_are_refused(content):
     with pytest.raises(InputError, match="labels is no IDX file of bytes"):
         idx.parse_idx(content, "labels")
 
 
 def test_an_unknown_dataset_is_refused(tmp_path):
     with pytest.raises(
-        InputError, match=r"got nonsense, which neither flaxae \(mnist_5k, .*TFDS knows"
+        InputError,
+        match=r"got nonsense, which is a dataset of neither flaxae .* nor TFDS",
     ):
         load(tmp_path, "nonsense")
 
 
-def test_an_unprepared_dataset_says_how_to_prepare_it(tmp_path):
+def test_the_error_for_an_unprepared_dataset_tells_how_to_prepare_it(tmp_path):
     with pytest.raises(
         InputError, match=r"cifar10 is not prepared in .*pip install tensorflow-cpu"
     ):
@@ -150,7 +151,7 @@ def test_an_unprepared_dataset_says_how_to_prepare_it(tmp_path):
 
 
 class Foreign(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Colored PNG images of 5x4, or of two shapes, in the splits that a test asks for."""
+    """40 PNG images of 5x4 pixels in each split; tests override the class attributes."""
 
     name = "foreign"
     VERSION = tfds.core.Version("1.0.0")
@@ -187,7 +188,7 @@ def prepare_foreign(tmp_path, monkeypatch, **attributes):
     return load(tmp_path, "foreign")
 
 
-def test_any_prepared_image_dataset_of_one_shape(tmp_path, monkeypatch):
+def test_a_prepared_tfds_dataset_is_read(tmp_path, monkeypatch):
     splits = prepare_foreign(tmp_path, monkeypatch)
     assert {k: len(v.images) for k, v in splits.items()} == {
         "train": 36,
@@ -200,7 +201,7 @@ def test_any_prepared_image_dataset_of_one_shape(tmp_path, monkeypatch):
     np.testing.assert_array_equal(train.images[:, 0, 0, 0] % 2, train.labels)
 
 
-def test_a_dataset_without_labels(tmp_path, monkeypatch):
+def test_a_dataset_without_labels_is_read(tmp_path, monkeypatch):
     splits = prepare_foreign(tmp_path, monkeypatch, label=None, splits=("train",))
     assert {k: len(v.images) for k, v in splits.items()} == {
         "train": 32,
@@ -216,7 +217,7 @@ def test_images_of_several_shapes_are_refused(tmp_path, monkeypatch):
         prepare_foreign(tmp_path, monkeypatch, first_shape=(6, 4, 3))
 
 
-def test_a_shape_left_open_is_refused(tmp_path, monkeypatch):
+def test_an_undeclared_image_shape_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="dataset foreign has no images of one fixed shape"):
         prepare_foreign(tmp_path, monkeypatch, shape=(None, None, 3))
 

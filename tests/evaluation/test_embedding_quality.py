@@ -1,21 +1,16 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 
-from flaxae.evaluation import pca as projection
 from flaxae.evaluation.embedding_quality import (
     Examples,
     embedding_quality,
     knn_answers,
     probe_answers,
 )
-from flaxae.evaluation.pca import fit_pca, project
 
 
 def clusters(count, seed, noise=0.05, classes=3):
-    """Images whose brightest corner tells their class, and vectors that tell it less and less."""
+    """Images whose brightest pixel depends on the class, and one-hot vectors with noise."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int32) % classes
     images = rng.integers(0, 20, (count, 4, 4, 1), np.uint8)
@@ -26,7 +21,7 @@ def clusters(count, seed, noise=0.05, classes=3):
     )
 
 
-def test_separate_clusters_score_one_everywhere():
+def test_separable_classes_have_accuracy_one():
     quality = embedding_quality(clusters(90, 0), clusters(30, 1), 3)
     ones = {"embedding": 1.0, "pca": 1.0, "pixels": 1.0}
     assert quality.knn_accuracy == quality.linear_probe_accuracy == ones
@@ -35,7 +30,7 @@ def test_separate_clusters_score_one_everywhere():
     assert (quality.reference_examples, quality.probe_examples) == (90, 90)
 
 
-def test_an_embedding_of_noise_scores_as_chance_while_the_pixels_do_not():
+def test_an_embedding_of_noise_has_chance_accuracy():
     train, test = clusters(900, 0, noise=1000), clusters(900, 1, noise=1000)
     quality = embedding_quality(train, test, 3)
     assert quality.knn_accuracy is not None
@@ -51,7 +46,7 @@ def test_an_embedding_of_noise_scores_as_chance_while_the_pixels_do_not():
     assert np.trace(confusion) / 900 == pytest.approx(quality.knn_accuracy["embedding"])
 
 
-def test_the_pixels_as_an_embedding_score_as_the_pixels():
+def test_pixels_as_embedding_have_the_scores_of_pixels():
     train, test = (
         e._replace(vectors=e.images.reshape(len(e.images), -1) / np.float32(255))
         for e in (clusters(60, 0), clusters(40, 1))
@@ -64,7 +59,7 @@ def test_the_pixels_as_an_embedding_score_as_the_pixels():
     assert quality.trustworthiness["pca"] == pytest.approx(1)  # all 16 dimensions: a rotation
 
 
-def test_pca_has_as_many_dimensions_as_there_are_pixels_at_most():
+def test_pca_has_at_most_as_many_dimensions_as_pixels():
     wide = [
         e._replace(vectors=np.pad(e.vectors, ((0, 0), (0, 95)))) for e in (clusters(40, 0),) * 2
     ]
@@ -73,7 +68,7 @@ def test_pca_has_as_many_dimensions_as_there_are_pixels_at_most():
 
 
 @pytest.mark.parametrize("unlabeled", ["train", "test"])
-def test_without_labels_there_is_only_trustworthiness(unlabeled):
+def test_without_labels_only_trustworthiness_is_computed(unlabeled):
     both = {"train": clusters(30, 0), "test": clusters(20, 1)}
     both[unlabeled] = both[unlabeled]._replace(labels=None)
     quality = embedding_quality(both["train"], both["test"], 3)
@@ -82,14 +77,14 @@ def test_without_labels_there_is_only_trustworthiness(unlabeled):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
-def test_a_handful_of_examples_is_no_error(count):
+def test_few_examples(count):
     few = clusters(count, 0)
     quality = embedding_quality(few, few, 3)
     assert (quality.trustworthiness is None) == (count < 3)
     assert quality.knn_accuracy is not None
 
 
-def test_knn_is_the_majority_of_the_five_nearest():
+def test_knn_predicts_the_majority_of_five_neighbors():
     train = np.array([[0], [1], [2], [3], [4], [100], [101]], np.float32)
     labels = np.array([0, 0, 1, 1, 1, 0, 0], np.int32)
     np.testing.assert_array_equal(knn_answers(train, np.array([[0]], "f4"), labels), [1])
@@ -97,7 +92,7 @@ def test_knn_is_the_majority_of_the_five_nearest():
     np.testing.assert_array_equal(knn_answers(train[:1], train, labels[:1]), [0] * 7)
 
 
-def test_the_probe_does_not_depend_on_the_scale_of_a_feature():
+def test_the_probe_is_invariant_to_the_scale_of_features():
     train, test = clusters(60, 0), clusters(30, 1, noise=0.4)
     assert train.labels is not None
     scale = np.float32([1, 1e4, 1e-4, 3, 7])
@@ -107,7 +102,7 @@ def test_the_probe_does_not_depend_on_the_scale_of_a_feature():
     )
 
 
-def test_the_probe_learns_from_ten_thousand_examples_and_the_same_each_time(monkeypatch):
+def test_the_probe_uses_the_same_ten_thousand_examples_each_time(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "flaxae.evaluation.embedding_quality.make_pipeline", lambda *steps: Recorder(seen, steps)
@@ -128,58 +123,3 @@ class Recorder:
 
     def predict(self, test):
         return test
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(3, 40), st.integers(2, 12), st.integers(0, 99), st.integers(1, 12))
-def test_pca_is_that_of_scikit_learn(examples, dimensions, seed, count):
-    rng = np.random.default_rng(seed)
-    vectors = (rng.normal(size=(examples, dimensions)) * rng.uniform(0.1, 9, dimensions)).astype(
-        "f4"
-    )
-    count = min(count, dimensions, examples - 1)
-    reference = PCA(count, svd_solver="full").fit(vectors.astype(np.float64))
-    for largest in (4096, 1):  # from the covariance, and from the products between examples
-        fitted = fit_with(vectors, count, largest, examples)
-        np.testing.assert_allclose(fitted.variance_ratio, reference.explained_variance_ratio_, 1e-4)
-        for ours, theirs in zip(fitted.components, reference.components_, strict=True):
-            assert abs(ours @ theirs) == pytest.approx(1, abs=1e-3)
-            assert ours[np.abs(ours).argmax()] > 0
-
-
-def fit_with(vectors, count, largest, examples):
-    with pytest.MonkeyPatch.context() as patch:
-        # The smaller matrix is taken where the dimensions exceed the limit and the examples do not.
-        limit = max(largest, examples) if vectors.shape[1] > examples else 4096
-        patch.setattr(projection, "_LARGEST", limit if largest == 1 else 4096)
-        return fit_pca(vectors, count)
-
-
-def test_pca_of_more_dimensions_than_the_limit(monkeypatch):
-    vectors = np.random.default_rng(0).normal(size=(12, 40)).astype(np.float32)
-    exact = fit_pca(vectors, 5)
-    monkeypatch.setattr(projection, "_LARGEST", 20)
-    small = fit_pca(vectors, 5)
-    np.testing.assert_allclose(small.components, exact.components, atol=1e-6)
-    np.testing.assert_allclose(small.variance_ratio, exact.variance_ratio, rtol=1e-6)
-    monkeypatch.setattr(projection, "_LARGEST", 5)
-    assert fit_pca(vectors, 5).components.shape == (4, 40)  # of 4 examples, evenly spread
-    np.testing.assert_allclose(fit_pca(vectors[:2], 2).components[1], 0)
-
-
-def test_pca_in_chunks_is_pca_at_once(monkeypatch):
-    vectors = np.random.default_rng(0).integers(0, 256, (50, 6), np.uint8)
-    whole = fit_pca(vectors, 3)
-    monkeypatch.setattr(projection, "_CHUNK", 7)
-    parts = fit_pca(vectors, 3)
-    np.testing.assert_allclose(parts.components, whole.components, atol=1e-9)
-    plane = project(parts, vectors)
-    assert plane.dtype == np.float32
-    np.testing.assert_allclose(plane.mean(axis=0), 0, atol=1e-3)
-    shares = plane.var(axis=0) / vectors.var(axis=0).sum()
-    np.testing.assert_allclose(shares, whole.variance_ratio, rtol=1e-5)
-
-
-def test_pca_of_equal_vectors_is_no_error():
-    fitted = fit_pca(np.ones((4, 3), np.float32), 2)
-    np.testing.assert_array_equal(project(fitted, np.ones((4, 3))), np.zeros((4, 2)))

@@ -1,4 +1,4 @@
-"""TensorBoard itself on what `embed` writes: its server, and its page in a real browser."""
+"""Opens the files written by `embed` with TensorBoard's server, and its page in a browser."""
 
 import contextlib
 import io
@@ -29,7 +29,7 @@ FLAGS = (
 )
 POINTS, DIMENSIONS = 41, 24
 PROJECTOR = "/data/plugin/projector"
-# All text that the page shows: its elements keep theirs in shadow roots.
+# Returns all visible text of the page, including shadow roots.
 TEXT = """() => {
   const parts = [];
   const walk = node => {
@@ -45,7 +45,7 @@ TEXT = """() => {
 
 @contextlib.contextmanager
 def tensorboard(logdir: Path, log: Path):
-    """A TensorBoard on a free port of this machine, and its address."""
+    """Runs TensorBoard on a free local port and yields its URL."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0"]
     with open(log, "w") as file:
         server = subprocess.Popen(
@@ -59,14 +59,14 @@ def tensorboard(logdir: Path, log: Path):
 
 
 def wait_for(question, seconds=30.0, pause=time.sleep):
-    """The first answer that is not empty."""
+    """Calls `question` until its result is true, and returns the result."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = question()
         if answer:
             return answer
         pause(0.2)
-    raise AssertionError(f"no answer in {seconds} s")
+    raise AssertionError(f"no result within {seconds} s")
 
 
 def fetch(address: str, route: str, **arguments: str) -> bytes:
@@ -84,7 +84,7 @@ def exported(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["workdir", "moved"])
-def test_the_server_finds_every_file(exported, tmp_path, place):
+def test_tensorboard_serves_every_file(exported, tmp_path, place):
     logdir, split = exported
     if place == "moved":
         logdir = (logdir / "embedding").rename(tmp_path / "moved")
@@ -107,8 +107,8 @@ def test_the_server_finds_every_file(exported, tmp_path, place):
     )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
-def test_thumbnails_in_the_browser_match_their_labels(exported, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+def test_thumbnails_in_the_browser_match_the_metadata(exported, tmp_path):
     from playwright.sync_api import sync_playwright
 
     logdir, _ = exported
@@ -124,7 +124,7 @@ def test_thumbnails_in_the_browser_match_their_labels(exported, tmp_path):
         page.goto(f"{address}/#projector")
 
         def shown(question):
-            # The browser's messages are taken only while Playwright waits.
+            # Playwright processes the browser's events only while it waits.
             return wait_for(question, pause=lambda seconds: page.wait_for_timeout(1000 * seconds))
 
         frame = shown(lambda: page.frame(url="**/projector_binary.html"))
@@ -132,12 +132,12 @@ def test_thumbnails_in_the_browser_match_their_labels(exported, tmp_path):
             lambda: re.search(r"Points: ([1-9]\d*) .*Dimension: (\d+)", frame.evaluate(TEXT))
         )
         assert said.groups() == (str(POINTS), str(DIMENSIONS))
-        page.mouse.click(340, 850)  # on empty ground: ends the turning that the page begins with
-        page.wait_for_timeout(2000)  # until the points have flown in and the shade has gone
+        page.mouse.click(340, 850)  # on the background, which stops the initial rotation
+        page.wait_for_timeout(2000)  # until the initial animation has ended
         turns = itertools.count()
 
         def clicked(color):
-            # At its edge a thumbnail is seen but not hit: then somewhere else.
+            # A click at the edge of a thumbnail may miss it, so each try clicks somewhere else.
             place = place_of(color, next(turns), screenshot(page))
             if place is not None:
                 page.mouse.move(*place)
@@ -158,8 +158,8 @@ def screenshot(page) -> np.ndarray:
 
 
 def place_of(color: str, turn: int, pixels: np.ndarray) -> tuple[int, int] | None:
-    """The middle of 9 x 9 pixels of a color, each turn somewhere else; None if there is none."""
-    left, top = 330, 190  # of the canvas, without its borders and buttons
+    """Returns the center of 9 x 9 pixels of a color, another one for each `turn`, or None."""
+    left, top = 330, 190  # of the canvas without borders and buttons
     pixels = pixels[top:, left:1120]
     channel = list(COLORS).index(color)
     solid = pixels[..., channel] > np.delete(pixels, channel, axis=-1).max(axis=-1) + 60
@@ -167,11 +167,11 @@ def place_of(color: str, turn: int, pixels: np.ndarray) -> tuple[int, int] | Non
     places = np.argwhere(windows)
     if not len(places):
         return None
-    row, column = places[int(turn * 0.618 % 1 * len(places))]  # spread over all of them
+    row, column = places[int(turn * 0.618 % 1 * len(places))]  # spread over all places
     return int(column) + left + 4, int(row) + top + 4
 
 
 def selected_class(frame) -> str | None:
-    """The class in the card of the point that was clicked; None while none is selected."""
+    """Returns the class shown for the selected point, or None if no point is selected."""
     found = re.search(r" class (\w+) reconstruction_error \d", frame.evaluate(TEXT))
     return found and found.group(1)

@@ -20,7 +20,7 @@ def write(target: Path, text: str) -> None:
 
 
 def state(parent: Path) -> dict[str, str]:
-    """Every file below a folder, with its content."""
+    """Returns the content of every file below a folder, by relative path."""
     files = (path for path in parent.rglob("*") if path.is_file())
     return {str(path.relative_to(parent)): path.read_text() for path in files}
 
@@ -34,26 +34,26 @@ def target(tmp_path):
 OLD, NEW = {"t/a": "old", "t/b": "old"}, {"t/a": "new", "t/b": "new"}
 
 
-def test_a_folder_is_replaced_as_one(target):
+def test_replace_folder_replaces_all_files(target):
     write(target, "new")
     assert state(target.parent) == NEW
     assert [path.name for path in target.parent.iterdir()] == ["t"]
 
 
-def test_an_empty_folder_is_filled(tmp_path):
+def test_replace_folder_fills_an_empty_folder(tmp_path):
     (tmp_path / "t").mkdir()
     write(tmp_path / "t", "new")
     assert state(tmp_path) == NEW
 
 
-def test_until_the_block_ends_nothing_is_seen(target):
+def test_target_is_unchanged_until_the_block_ends(target):
     with replace_folder(target, NAMES) as scratch:
         (scratch / "a").write_text("new")
         assert state(target) == {"a": "old", "b": "old"}
 
 
 @pytest.mark.parametrize("end", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_failing_block_changes_nothing(target, end):
+def test_target_is_unchanged_if_the_block_fails(target, end):
     with pytest.raises(end), replace_folder(target, NAMES) as scratch:  # noqa: PT012
         (scratch / "a").write_text("new")
         raise end
@@ -61,13 +61,13 @@ def test_a_failing_block_changes_nothing(target, end):
     assert [path.name for path in target.parent.iterdir()] == ["t"]
 
 
-def test_folders_made_for_a_failing_block_are_gone(tmp_path):
+def test_new_parent_folders_are_removed_if_the_block_fails(tmp_path):
     with pytest.raises(ValueError), replace_folder(tmp_path / "x" / "y" / "t", NAMES):  # noqa: PT011
         raise ValueError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sigterm_clears_up(target):
+def test_sigterm_removes_the_scratch_folder(target):
     with pytest.raises(SystemExit) as ended, replace_folder(target, NAMES) as scratch:  # noqa: PT012
         (scratch / "a").write_text("new")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -96,8 +96,8 @@ with folder.replace_folder(target, ("a", "b")) as scratch:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_kill_anywhere_leaves_a_whole_folder(target, place):
-    """In the block, between the two renames, and after them."""
+def test_sigkill_leaves_a_complete_folder(target, place):
+    """The process is killed in the block, between the two renames or after them."""
     command = [sys.executable, "-c", KILLED, str(target), str(place)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     left = state(target.parent)
@@ -116,7 +116,7 @@ def test_a_kill_anywhere_leaves_a_whole_folder(target, place):
     assert [path.name for path in target.parent.iterdir()] == ["t"]
 
 
-def test_a_failing_rename_puts_the_old_folder_back(target, monkeypatch):
+def test_a_failed_rename_restores_the_old_folder(target, monkeypatch):
     real, calls = Path.rename, []
 
     def rename(self, other):
@@ -132,44 +132,44 @@ def test_a_failing_rename_puts_the_old_folder_back(target, monkeypatch):
     assert [path.name for path in target.parent.iterdir()] == ["t"]
 
 
-def test_two_writers_at_once_are_one_too_many(target):
+def test_a_second_writer_is_refused(target):
     with replace_folder(target, NAMES) as scratch:
-        with pytest.raises(RunError, match="another process writes"):
+        with pytest.raises(RunError, match="another process is writing"):
             write(target, "second")
         for name in NAMES:
             (scratch / name).write_text("new")
     assert state(target.parent) == NEW
 
 
-def test_a_writer_that_was_overtaken_does_not_touch_the_winner(tmp_path):
+def test_lock_fails_if_the_scratch_folder_was_renamed_or_replaced(tmp_path):
     (tmp_path / "scratch").mkdir()
     handle = os.open(tmp_path / "scratch", os.O_RDONLY)
     (tmp_path / "scratch").rename(tmp_path / "t")
-    with pytest.raises(RunError, match="another process writes"):
+    with pytest.raises(RunError, match="another process is writing"):
         folder._lock(handle, tmp_path / "scratch")
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(RunError, match="another process writes"):
+    with pytest.raises(RunError, match="another process is writing"):
         folder._lock(handle, tmp_path / "scratch")
     os.close(handle)
 
 
 @pytest.mark.parametrize("content", [["a"], ["a", "b", "c"], ["c"]])
-def test_what_is_not_ours_is_refused(tmp_path, content):
+def test_other_files_are_refused_and_kept(tmp_path, content):
     (tmp_path / "t").mkdir()
     for name in content:
         (tmp_path / "t" / name).write_text("mine")
-    with pytest.raises(InputError, match="is no earlier export and not empty"):
+    with pytest.raises(InputError, match="is no earlier export: it"):
         write(tmp_path / "t", "new")
     assert set(state(tmp_path).values()) == {"mine"}
     assert len(state(tmp_path)) == len(content)
 
 
-def test_a_file_is_refused(tmp_path):
+def test_a_file_as_target_is_refused(tmp_path):
     (tmp_path / "t").write_text("mine")
     with pytest.raises(InputError, match="is a file; give a folder"):
         refuse_foreign(tmp_path / "t", NAMES)
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+def test_an_unwritable_folder_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"cannot be written .*give another --output-dir"):
         write(Path("/proc/flaxae/t"), "new")

@@ -27,7 +27,7 @@ from tests.fixtures.viewer_rules import LARGEST_SIDE, javascript_number, sprite_
 @example(85_264, 28, 28)
 @example(70_000, 28, 28)
 @example(2, 20_000, 10)
-def test_grid_is_square_and_fits(points, height, width):
+def test_sprite_is_square_and_within_the_size_limit(points, height, width):
     side, thumbnail_width, thumbnail_height = sprite_layout(points, height, width)
     assert (side - 1) ** 2 < points <= side**2
     assert side * thumbnail_width <= LARGEST_SIDE
@@ -41,12 +41,12 @@ def test_grid_is_square_and_fits(points, height, width):
 @pytest.mark.parametrize(
     ("pixels", "most"), [(28, 85_264), (32, 65_536), (64, 16_384), (128, 4_096)]
 )
-def test_largest_number_of_points_at_full_size(pixels, most):
+def test_thumbnails_are_scaled_down_beyond_the_size_limit(pixels, most):
     assert sprite_layout(most, pixels, pixels)[1:] == (pixels, pixels)
     assert max(sprite_layout(most + 1, pixels, pixels)[1:]) < pixels
 
 
-def test_thumbnails_keep_the_proportions():
+def test_thumbnails_keep_the_aspect_ratio():
     assert sprite_layout(10_000, 200, 100) == Sprite(side=100, width=40, height=81)
 
 
@@ -58,7 +58,7 @@ def test_thumbnails_keep_the_proportions():
     channels=st.sampled_from([1, 2, 3, 4]),
     seed=st.integers(0, 99),
 )
-def test_every_cell_holds_its_own_image(points, height, width, channels, seed):
+def test_each_sprite_cell_shows_its_image(points, height, width, channels, seed):
     shape = (points, height, width, channels)
     images = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     sprite = sprite_layout(points, height, width)
@@ -71,7 +71,7 @@ def test_every_cell_holds_its_own_image(points, height, width, channels, seed):
         np.testing.assert_array_equal(cell, np.broadcast_to(image, cell.shape))
 
 
-def test_cells_without_a_point_are_black():
+def test_unused_sprite_cells_are_black():
     images = np.full((5, 4, 6, 3), 255, np.uint8)
     pixels = np.asarray(draw_sprite(images, sprite_layout(5, 4, 6)))
     assert pixels.shape == (12, 18, 3)
@@ -81,7 +81,7 @@ def test_cells_without_a_point_are_black():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_light_strokes_on_dark_ground_stay_so_when_scaled_down(channels):
+def test_scaling_down_keeps_the_brightness_of_strokes(channels):
     images = np.full((2, 64, 32, channels), 10, np.uint8)
     images[:, 24:40] = 240
     pixels = np.asarray(draw_sprite(images, Sprite(side=2, width=8, height=16)))
@@ -98,7 +98,7 @@ folder_names = st.text(
 
 @given(folder_names, st.integers(2, 10**6), st.integers(3, 2000))
 @example('a "quoted" \\ and\nbroken naïve ~', 2, 3)
-def test_pbtxt_says_what_it_should_to_protobuf(folder, points, dimensions):
+def test_protobuf_parses_the_pbtxt_config(folder, points, dimensions):
     tensor = Tensor("some_name", points, dimensions, Sprite(9, 28, 14))
     text = config_pbtxt(tensor, folder)
     assert text.isascii()
@@ -114,13 +114,13 @@ def test_pbtxt_says_what_it_should_to_protobuf(folder, points, dimensions):
     assert not config.model_checkpoint_path
 
 
-def test_pbtxt_beside_the_files_names_them_alone():
+def test_pbtxt_without_folder_has_file_names_only():
     text = config_pbtxt(Tensor("name", 2, 3, Sprite(2, 1, 1)))
     (info,) = text_format.Parse(text, ProjectorConfig()).embeddings
     assert info.tensor_path == "vectors.tsv"
 
 
-def test_json_is_what_the_standalone_projector_reads():
+def test_json_config_has_the_standalone_projectors_format():
     text = config_json(Tensor("name", 100, 7, Sprite(10, 28, 14)))
     assert text.endswith("}\n")
     assert json.loads(text) == {
@@ -137,7 +137,7 @@ def test_json_is_what_the_standalone_projector_reads():
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
-def test_tensor_name_needs_no_escaping_in_an_address(parts):
+def test_tensor_name_needs_no_escaping_in_a_url(parts):
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", tensor_name(*parts))
 
 
@@ -150,7 +150,7 @@ names = st.one_of(
 @given(st.lists(names, max_size=8))
 @example(["e_2", "e", "e"])
 @example(["e", "é", "e_1", "e", "", "class_4", "7", "1e5", ".5", "+1."])
-def test_class_names_are_what_every_viewer_can_show(class_names):
+def test_display_names_are_printable_unique_and_not_numeric(class_names):
     shown = display_names(class_names)
     assert len(shown) == len(class_names) == len(set(shown))
     for name in shown:
@@ -174,5 +174,5 @@ def test_class_names_are_what_every_viewer_can_show(class_names):
         ("12", "class_12"),
     ],
 )
-def test_class_name(name, shown):
+def test_display_name(name, shown):
     assert display_names([name]) == (shown,)

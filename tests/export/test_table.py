@@ -42,7 +42,7 @@ def write_tables(folder, points):
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(2, 9), st.integers(3, 6)), elements=finite),
 )
-def test_vectors_come_back_to_the_bit(vectors):
+def test_vectors_are_read_back_exactly(vectors):
     count = len(vectors)
     points = some_points(count)._replace(vectors=vectors)
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def test_vectors_come_back_to_the_bit(vectors):
         np.testing.assert_array_equal(read_vectors(path).view(np.int32), vectors.view(np.int32))
 
 
-def test_numbers_are_written_in_their_shortest_form(tmp_path):
+def test_numbers_have_the_shortest_text(tmp_path):
     vectors = np.array([[0.1, -2.0, 1 / 3], [1e-7, 1e20, 16777216]], np.float32)
     write_vectors(tmp_path / "v", some_points(2)._replace(vectors=vectors))
     assert (tmp_path / "v").read_text() == "0.1\t-2\t0.33333334\n1e-7\t1e+20\t16777216\n"
@@ -62,7 +62,7 @@ class_names = st.lists(st.text(max_size=6), min_size=1, max_size=5)
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 30), st.integers(3, 5), class_names, st.booleans(), st.sampled_from([1, 3]))
-def test_parquet_equals_the_text_files(count, dimensions, names, labeled, channels):
+def test_parquet_matches_the_text_files(count, dimensions, names, labeled, channels):
     points = some_points(count, dimensions, labeled, channels, display_names(names))
     with tempfile.TemporaryDirectory() as folder:
         plane = write_tables(Path(folder), points)
@@ -93,7 +93,7 @@ def test_parquet_equals_the_text_files(count, dimensions, names, labeled, channe
 
 
 @pytest.mark.parametrize("labeled", [True, False])
-def test_parquet_has_the_promised_columns(tmp_path, labeled):
+def test_parquet_schema(tmp_path, labeled):
     write_tables(tmp_path, some_points(labeled=labeled))
     schema = pq.read_schema(tmp_path / "embedding.parquet")
     assert schema.names == [
@@ -116,8 +116,8 @@ def test_parquet_has_the_promised_columns(tmp_path, labeled):
     }
 
 
-def test_more_rows_than_a_batch_and_a_browser_chunk(tmp_path):
-    """Two million bytes cross the browser's chunks, and 9,000 rows the writers' batches."""
+def test_tables_larger_than_a_batch_and_a_browser_chunk(tmp_path):
+    """The file is larger than a chunk of the browser, and 9,000 rows are more than a batch."""
     points = some_points(9_000, 24)
     write_tables(tmp_path, points)
     assert (tmp_path / "vectors.tsv").stat().st_size > 2_000_000
@@ -131,14 +131,14 @@ def test_more_rows_than_a_batch_and_a_browser_chunk(tmp_path):
     assert len({picture["path"] for picture in table["image"].to_pylist()}) == 9_000
 
 
-def test_quotes_in_a_class_name_stay_as_they_are(tmp_path):
+def test_quotes_in_class_names_are_not_escaped(tmp_path):
     points = some_points(4, class_names=('a "quoted" name', "it's, here"))
     write_metadata(tmp_path / "m", points)
     _, rows = read_metadata(tmp_path / "m")
     assert {row[2] for row in rows} <= {'a "quoted" name', "it's, here"}
 
 
-def test_pictures_of_two_channels_show_their_mean(tmp_path):
+def test_images_of_two_channels_are_written_as_their_mean(tmp_path):
     points = some_points(3, channels=2)
     write_tables(tmp_path, points)
     picture = pq.read_table(tmp_path / "embedding.parquet")["image"][1].as_py()

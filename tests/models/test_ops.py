@@ -1,6 +1,6 @@
-"""The fast operations are the plain ones: values, and gradients of every array.
+"""`cpu` and `plain` compute the same values and the same gradients of every argument.
 
-Gradients are taken for a random cotangent.
+Gradients are computed for a random cotangent.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from jax import lax
 from flaxae.models.ops import cpu, operations, plain
 
 OPERATIONS = ("conv", "conv_max_pool", "conv_transpose", "upsample_head")
-# (operation, its own options)
+# (operation, options of this operation only)
 LAYERS = [
     ("conv", {}),
     ("conv", {"stride": 2}),
@@ -24,8 +24,8 @@ LAYERS = [
     ("conv_transpose", {"stride": 2}),
 ]
 HEAD = ("upsample_head", {"size": (9, 7)})
-# (batch, height, width, channels), features, kernel size: sizes odd and even, channels 1 to 5 and
-# beyond 16.
+# (batch, height, width, channels), features, kernel size. Heights and widths are odd and even,
+# channels are 1 to 5 and more than 16.
 SHAPES = [
     ((3, 28, 28, 1), 4, 3),
     ((1, 7, 5, 2), 1, 3),
@@ -44,7 +44,7 @@ def arrays(*shapes, seed=0):
 
 
 def layer_arrays(name, shape=(3, 6, 5, 4), features=6, k=3, layout="NHWC", channels=2):
-    """x, kernel, bias of an operation; for the head both layers' with `channels` at the end."""
+    """Returns x, kernel and bias; for the head, kernel and bias of both layers."""
     x, *weights = arrays(
         shape, (k, k, shape[3], features), (features,), (k, k, features, channels), (channels,)
     )
@@ -72,7 +72,7 @@ def assert_same(name, args, **options):
     ):
         assert g.shape == w.shape
         assert g.dtype == w.dtype
-        # float32 sums of some hundred terms in another order
+        # The float32 sums have a few hundred terms in a different order.
         np.testing.assert_allclose(
             g, w, rtol=0, atol=1e-5 * np.abs(w).max(), err_msg=f"{label} of {name}"
         )
@@ -80,7 +80,7 @@ def assert_same(name, args, **options):
 
 @pytest.mark.parametrize(("shape", "features", "k"), SHAPES)
 @pytest.mark.parametrize(("name", "options"), LAYERS)
-def test_layers(name, options, shape, features, k):
+def test_layers_match_plain(name, options, shape, features, k):
     assert_same(
         name, layer_arrays(name, shape, features, k), **options, activation="tanh", layout="NHWC"
     )
@@ -96,12 +96,12 @@ def test_layers(name, options, shape, features, k):
         ((1, 8, 8, 2), (9, 10), 2, 5),
     ],
 )
-def test_head(shape, size, channels, k):
+def test_head_matches_plain(shape, size, channels, k):
     args = layer_arrays("upsample_head", shape, k=k, channels=channels)
     assert_same("upsample_head", args, size=size, activation="tanh", layout="NHWC")
 
 
-def test_center_crop_drops_the_larger_half_at_the_end():
+def test_center_crop_removes_more_at_the_end_for_an_odd_surplus():
     x = jnp.arange(5.0 * 8).reshape(1, 5, 8, 1)
     assert plain.center_crop(x, (2, 4), "NHWC")[0, :, :, 0].tolist() == [
         [10, 11, 12, 13],
@@ -110,7 +110,7 @@ def test_center_crop_drops_the_larger_half_at_the_end():
 
 
 @pytest.mark.parametrize(("name", "options"), [*LAYERS, HEAD])
-def test_channels_first(name, options):
+def test_nchw_matches_plain(name, options):
     args = layer_arrays(name, layout="NCHW")
     assert_same(name, args, **options, activation="tanh", layout="NCHW")
     shapes = [
@@ -129,13 +129,13 @@ def test_channels_first(name, options):
 
 @pytest.mark.parametrize("activation", plain.ACTIVATIONS)
 @pytest.mark.parametrize(("name", "options"), [("conv_max_pool", {}), HEAD])
-def test_activations(name, options, activation):
+def test_activations_match_plain(name, options, activation):
     assert_same(name, layer_arrays(name), **options, activation=activation, layout="NHWC")
 
 
 @pytest.mark.parametrize(("name", "options"), [*LAYERS, HEAD])
-def test_bfloat16_is_as_near_to_float32_as_plain_is(name, options):
-    """By root mean squares: a tie made by rounding gives its gradient to either, by form."""
+def test_bfloat16_error_is_close_to_that_of_plain(name, options):
+    """Compares root mean squares: rounding creates ties, which the two resolve differently."""
     rounded = [jnp.asarray(a, jnp.bfloat16) for a in layer_arrays(name)]
     options = options | {"activation": "relu", "layout": "NHWC"}
     exact = value_and_gradients(plain, name, [a.astype(jnp.float32) for a in rounded], **options)
@@ -148,13 +148,13 @@ def test_bfloat16_is_as_near_to_float32_as_plain_is(name, options):
             for r, e in zip(results, exact, strict=False)
         ]
 
-    unit = 2.0**-8  # bfloat16's rounding, relative
+    unit = 2.0**-8  # relative rounding error of bfloat16
     for f, p in zip(errors(cpu), errors(plain), strict=False):
         assert f <= 1.5 * p + unit
 
 
-def test_ties():
-    """On a constant image all windows tie: any of the tied may get the gradient of x."""
+def test_max_pool_of_ties():
+    """All pixels of a constant image tie. The gradient of x may then go to any of them."""
     _, kernel, bias = layer_arrays("conv_max_pool")
     args = [np.full((3, 6, 5, 4), 0.5, np.float32), kernel, bias]
     options = {"activation": "leaky_relu", "layout": "NHWC"}
@@ -163,21 +163,21 @@ def test_ties():
     )
     for got, want in zip([y, *weights], [y2, *weights2], strict=False):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
-    # Pooling alone, where no border takes part: each window's share adds up to its cotangent.
+    # Pooling alone, without a border: the gradients in each window add up to its cotangent.
     x, (g,) = np.ones((1, 4, 6, 2), np.float32), arrays((1, 2, 3, 2))
     shares = jax.vjp(cpu.max_pool, x)[1](jnp.asarray(g))[0]
     np.testing.assert_allclose(shares.reshape(1, 2, 2, 3, 2, 2).sum((2, 4)), g, rtol=1e-6)
 
 
-def test_only_monotone_activations_commute_with_the_maximum():
-    """Those that never fall on a fine grid are exactly those that pooling goes before."""
+def test_monotone_lists_the_activations_that_never_decrease():
+    """Checks all activations on a fine grid."""
     x = np.linspace(-8, 8, 4001, dtype=np.float32)
-    never_fall = {n for n, f in plain.ACTIVATIONS.items() if np.diff(f(x)).min() >= -1e-6}
-    assert never_fall == cpu.MONOTONE
+    never_decrease = {n for n, f in plain.ACTIVATIONS.items() if np.diff(f(x)).min() >= -1e-6}
+    assert never_decrease == cpu.MONOTONE
 
 
-def test_gradients_in_a_loop_are_convolutions_in_the_fast_order():
-    """XLA:CPU's fast convolutions are NHWC, HWIO, without dilation of x; see `convolve`."""
+def test_gradients_in_a_loop_use_nhwc_convolutions():
+    """Only NHWC convolutions without dilation of x are fast on XLA:CPU; see `convolve`."""
 
     def loss(params, x):
         y = cpu.conv_max_pool(x, *params[0], activation="relu", layout="NHWC")
@@ -196,7 +196,7 @@ def test_gradients_in_a_loop_are_convolutions_in_the_fast_order():
         assert "lhs_dilate" not in convolution
 
 
-def test_one_decision():
+def test_operations_chooses_by_option_and_platform():
     chosen = [operations("auto", platform) for platform in ("cpu", "gpu", "tpu")]
     assert chosen == [cpu, plain, plain]
     assert operations("plain", "cpu") is plain
@@ -204,7 +204,7 @@ def test_one_decision():
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_same_signatures(name):
+def test_cpu_and_plain_have_the_same_signatures(name):
     def parameters(module):
         found = inspect.signature(getattr(module, name)).parameters.values()
         return [(p.name, p.kind, p.default) for p in found]

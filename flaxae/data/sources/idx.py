@@ -1,8 +1,9 @@
 """MNIST, Fashion-MNIST and Kuzushiji-MNIST from their official IDX files.
 
-The files come from `manual_dir`, gzipped or not, or through TFDS's download manager. They are read
-from the archive itself: TFDS would extract them into a cache by base name, and the three datasets
-share their names. Format: http://yann.lecun.com/exdb/mnist/ (a big-endian header, then bytes).
+The files come from `manual_dir`, gzipped or not, or from TFDS's download manager. They are
+decompressed here and not by TFDS, which extracts into a cache by file name, because the three
+datasets use the same file names. Format: http://yann.lecun.com/exdb/mnist/ (a big-endian header,
+then bytes).
 """
 
 import gzip
@@ -30,9 +31,9 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The four official IDX files, gzipped or not."
 
-    official: ClassVar[Any]  # TFDS's own builder: its address and registered archive checksums
+    official: ClassVar[Any]  # TFDS's builder, which has the URL and the archives' checksums
     class_names: ClassVar[tuple[str, ...]]
-    data_sha256: ClassVar[Mapping[str, str]] = MappingProxyType({})  # of decompressed files
+    data_sha256: ClassVar[Mapping[str, str]] = MappingProxyType({})  # of the decompressed files
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -63,7 +64,7 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def _generate_examples(self) -> Iterator[Any]:
-        raise NotImplementedError("_split_generators hands over the examples itself")
+        raise NotImplementedError("_split_generators returns the examples of each split")
 
     @classmethod
     def url(cls, name: str) -> str:
@@ -71,27 +72,30 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @classmethod
     def archive_sha256(cls, name: str) -> str:
-        """The sha256 of the gzipped file, as TFDS registers it."""
+        """Returns the sha256 that TFDS has registered for the gzipped file."""
         return cls.official.url_infos[cls.url(name)].checksum
 
     @classmethod
     def verified(cls, name: str, path: Path) -> bytes:
-        """The decompressed content of `path`, known to be the official file `name`.
+        """Returns the decompressed content of `path`, after checking that it is the file `name`.
 
         Raises:
-            InputError: neither the archive nor its content has a registered sha256.
+            InputError: the archive is damaged, or neither its sha256 nor that of its content is
+                that of the official file.
         """
         archive = path.read_bytes()
         try:
             data = gzip.decompress(archive) if archive[:2] == b"\x1f\x8b" else archive
         except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path} is a damaged gzip archive ({error}); get it again") from error
+            raise InputError(
+                f"{path} is a damaged gzip archive ({error}); download it again"
+            ) from error
         found, official = hashlib.sha256(data).hexdigest(), cls.name.removeprefix("idx_")
         is_official = hashlib.sha256(archive).hexdigest() == cls.archive_sha256(name)
         if not is_official and found != cls.data_sha256.get(name):
             raise InputError(
                 f"{path} is not {official}'s {name}: the sha256 of its content "
-                f"is {found}; get the official archive from {cls.url(name)}"
+                f"is {found}; download the official archive from {cls.url(name)}"
             )
         return data
 
@@ -164,18 +168,18 @@ class IdxKmnist(_IdxBuilder, skip_registration=True):
 
 
 def has_manual_dir(dl_manager: tfds.download.DownloadManager) -> bool:
-    """Whether there are files in the folder that the user may have named."""
+    """Returns whether the user gave a `manual_dir` and it holds files."""
     try:
         return bool(dl_manager.manual_dir)
-    except AssertionError:  # TFDS's way of saying that the folder is absent or empty
+    except AssertionError:  # raised by TFDS if the folder is absent or empty
         return False
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """The four IDX files in `folder`, by official name; {} where none is there.
+    """Returns the paths of the four IDX files in `folder` by official name, or {} without any.
 
     Raises:
-        InputError: some are there and some are missing.
+        InputError: some of the four are missing.
     """
     names = [name for pair in FILES.values() for name in pair]
     candidates = {name: [folder / f"{name}.gz", folder / name] for name in names}
@@ -187,10 +191,10 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def parse_idx(data: bytes, name: str) -> np.ndarray:
-    """The unsigned bytes of an IDX file as an array of the shape that its header gives.
+    """Returns the content of an IDX file of unsigned bytes, in the shape given by its header.
 
     Raises:
-        InputError: the header is not one of bytes, or the length does not fit it.
+        InputError: the header is not that of unsigned bytes, or the length does not match it.
     """
     rank = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
     start = 4 + 4 * rank

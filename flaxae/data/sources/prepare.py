@@ -1,4 +1,4 @@
-"""Prepares a dataset through TFDS and decodes its splits: the slow way in, taken once."""
+"""Prepares a dataset with TFDS and decodes its splits, which is slow and done once per dataset."""
 
 import contextlib
 import io
@@ -24,12 +24,12 @@ _BUILDERS = {
     "fashion_mnist": IdxFashionMnist,
     "kmnist": IdxKmnist,
 }
-_CONNECT_SECONDS = 8  # TFDS itself retries an unreachable host for minutes
-_CHUNK = 10_000  # records decoded at once: bounds memory, and is faster than one by one
+_CONNECT_SECONDS = 8  # time limit for reaching a host
+_CHUNK = 10_000  # records per read: faster than single reads, and bounded in memory
 
 
 class PreparedDataset(NamedTuple):
-    """A dataset that TFDS has on disk, and how to read it."""
+    """A dataset that TFDS has prepared on disk."""
 
     folder: Path  # holds dataset_info.json
     split_sizes: dict[str, int]
@@ -42,12 +42,13 @@ class PreparedDataset(NamedTuple):
 
 
 def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> PreparedDataset:
-    """Finds the dataset `name` below `data_dir`, building it first if it is one of ours.
+    """Finds the dataset `name` below `data_dir`; prepares it first if it is in OWN_DATASETS.
 
     Raises:
-        InputError: it is unknown, not prepared, or no image dataset of one fixed shape.
+        InputError: the dataset is unknown, is not prepared, cannot be downloaded, or has no images
+            of one fixed shape.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of folders not there yet
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about absent folders
     builder = _own_builder(name, data_dir, manual_dir) or _foreign_builder(name, data_dir)
     image_key, label_key = _feature_keys(name, builder)
     label = builder.info.features[label_key] if label_key else None
@@ -65,10 +66,12 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> PreparedDatas
 
 
 def decode(dataset: PreparedDataset, split: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """The images (uint8 [n, height, width, channels]) and labels of a split, a chunk at a time.
+    """Yields images (uint8 [n, height, width, channels]) and labels (int32 [n]) of a split.
+
+    Each item is a chunk of examples. Labels are None if the dataset has none.
 
     Raises:
-        InputError: a record is unreadable, or an image is not of the declared shape.
+        InputError: a record is unreadable, or an image does not have the declared shape.
     """
     try:
         source = dataset.builder.as_data_source(split=dataset.slices[split])
@@ -78,7 +81,7 @@ def decode(dataset: PreparedDataset, split: str) -> Iterator[tuple[np.ndarray, n
             shapes = {image.shape for image in images}
             if shapes != {dataset.image_shape}:
                 raise InputError(
-                    f"images of the shapes {sorted(shapes)} in {dataset.folder}; "
+                    f"{dataset.folder} holds images of the shapes {sorted(shapes)}; "
                     f"flaxae needs one fixed shape, {dataset.image_shape}"
                 )
             key = dataset.label_key
@@ -102,7 +105,7 @@ def _own_builder(name: str, data_dir: Path, manual_dir: Path | None) -> Any:
     tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download of unknown size
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a download size
             builder.download_and_prepare(download_config=config, file_format="array_record")
     except FileExistsError:  # another process prepared it at the same time
         builder = _BUILDERS[name](data_dir=data_dir, file_format="array_record")
@@ -110,7 +113,10 @@ def _own_builder(name: str, data_dir: Path, manual_dir: Path | None) -> Any:
 
 
 def _require_files(name: str, manual_dir: Path | None) -> None:
-    """Fails within seconds where the IDX files are neither at hand nor to be had."""
+    """Raises InputError if `manual_dir` lacks the IDX files or their host is unreachable.
+
+    TFDS itself would retry an unreachable host for minutes.
+    """
     if manual_dir is not None:
         if not manual_dir.is_dir() or not find_files(manual_dir):
             raise InputError(f"--manual-dir {manual_dir} holds no IDX file; {_what_to_do(name)}")
@@ -140,7 +146,7 @@ def _reachable(host: str) -> bool:
         except OSError:
             pass
 
-    # A thread that may outlive us, because a name look-up has no time limit of its own.
+    # In a daemon thread, because name resolution has no time limit and cannot be interrupted.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(_CONNECT_SECONDS)
@@ -153,7 +159,7 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         known = ", ".join(OWN_DATASETS)
         raise InputError(
-            f"--dataset got {name}, which neither flaxae ({known}) nor TFDS knows: "
+            f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "
             f"{_first_line(error)}"
         ) from error
     if not builder.is_prepared():
@@ -179,10 +185,14 @@ def _feature_keys(name: str, builder: Any) -> tuple[str, str | None]:
 
 
 def _slices(name: str, builder: Any) -> dict[str, str]:
-    """Our three splits from those of the dataset; what is missing is held out of `train`."""
+    """Returns TFDS's slice for each of train, validation and test.
+
+    Splits that the dataset lacks are held out of its training split. Without a test split, the
+    validation split becomes the test split.
+    """
     names = set(builder.info.splits)
     if "train" not in names:
-        raise InputError(f"dataset {name} has no split 'train'; it has {sorted(names)}")
+        raise InputError(f"dataset {name} has no split 'train'; its splits: {sorted(names)}")
     if {"validation", "test"} <= names:
         return {split: split for split in ("train", "validation", "test")}
     if "test" in names:

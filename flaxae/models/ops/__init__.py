@@ -1,4 +1,4 @@
-"""The convolutional layers' operations: `plain` is their meaning, `cpu` a form for CPUs."""
+"""The convolutional layers' operations: `plain` is the reference, `cpu` is optimized for CPUs."""
 
 from types import ModuleType
 from typing import Literal
@@ -9,9 +9,10 @@ Choice = Literal["auto", "plain", "fast"]
 
 
 def operations(choice: Choice, platform: str) -> ModuleType:
-    """The form to use on `platform` ("cpu", "gpu", "tpu"): the one place where this is decided.
+    """Returns the module with the implementation to use on `platform` ("cpu", "gpu", "tpu").
 
-    GPUs and TPUs get the plain form, which cuDNN and XLA know best.
+    "plain" and "fast" choose `plain` and `cpu` on every platform. "auto" chooses `cpu` on CPUs and
+    `plain` elsewhere, because XLA and cuDNN already optimize `plain` for GPUs and TPUs.
     """
     forms = {"plain": plain, "fast": cpu, "auto": cpu if platform == "cpu" else plain}
     return forms[choice]

@@ -1,4 +1,7 @@
-"""2x2 blocks of pixels as channels, ordered [row, column, feature]; kernels made for them."""
+"""Kernels for phase space, in which the four pixels of each 2x2 block are stored as channels.
+
+The channels are ordered [row, column, feature].
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,10 +10,14 @@ from jaxtyping import Array, Float
 def phase_kernel(
     kernel: Float[Array, "3 3 channels features"],
 ) -> Float[Array, "2 2 channels 4*features"]:
-    """Per axis, pixel 2i sums x[i - 1] kernel[0] + x[i] kernel[2]; 2i + 1 is x[i] kernel[1]."""
+    """Rearranges the kernel of a stride-2 transposed convolution into a 2x2 convolution kernel.
+
+    The convolution returns the result in phase space. Along each axis, output pixel 2i is
+    x[i - 1] * kernel[0] + x[i] * kernel[2], and output pixel 2i + 1 is x[i] * kernel[1].
+    """
     _, _, channels, features = kernel.shape
     padded = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
-    # Per axis 0 k0 k1 k2, of which the odd pixels get the even taps.
+    # Each axis holds 0 k0 k1 k2. Even output pixels use k0 and k2, odd ones use 0 and k1.
     taps = padded.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
     return taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
 
@@ -18,9 +25,11 @@ def phase_kernel(
 def block_kernel(
     kernel: Float[Array, "3 3 channels features"],
 ) -> Float[Array, "4*channels 16*features"]:
-    """From pixel (r, c) of a block to pixel (i, j) of the 4x4 around it, or zero.
+    """Rearranges the kernel of a stride-1 transposed convolution into a matrix for 2x2 blocks.
 
-    That is kernel[r + 2 - i, c + 2 - j]; the 16 are ordered as four blocks of 2x2.
+    The matrix maps the four pixels of a block to the 4x4 pixels around it. Its entry from pixel
+    (r, c) of the block to pixel (i, j) of the 4x4 is kernel[r + 2 - i, c + 2 - j], or zero outside
+    the kernel. The 16 output pixels are ordered as four blocks of 2x2.
     """
     _, _, channels, features = kernel.shape
     flipped = kernel[::-1, ::-1]
@@ -37,7 +46,7 @@ def block_kernel(
 def interleave(
     phases: Float[Array, "batch height width _"],
 ) -> Float[Array, "batch 2*height 2*width _"]:
-    """The pixels in their places."""
+    """Converts phase space, 4*channels per block, to an image of twice the height and width."""
     batch, height, width, channels = phases.shape
     blocks = phases.reshape(batch, height, width, 2, 2, channels // 4)
     return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)

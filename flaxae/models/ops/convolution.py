@@ -1,4 +1,4 @@
-"""Convolutions in the orders and shapes that XLA:CPU runs fast, gradients included."""
+"""Convolutions, with gradients, in the dimension orders and shapes that are fast on XLA:CPU."""
 
 from functools import partial
 
@@ -16,11 +16,10 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: Pixels, kernel: Kernel, stride: int, pads: Pads) -> Pixels:
-    """Convolution whose gradients are written as NHWC convolutions.
+    """Convolution whose gradients are computed by NHWC convolutions.
 
-    Those that automatic differentiation writes have their dimensions in another order, which
-    XLA:CPU mends only outside loops (jax-ml/jax#12868): 16 to 16 channels at 28x28 within
-    `lax.scan` 1860 -> 68 ms.
+    Automatic differentiation would order the dimensions differently, which is very slow on XLA:CPU.
+    XLA:CPU reorders them itself, but not inside loops such as `lax.scan` (jax-ml/jax#12868).
     """
     return convolution(x, kernel, stride, pads)
 
@@ -39,13 +38,15 @@ def _convolve_backward(
     (top, bottom), (left, right) = pads
     rows, columns = kernel.shape[0] - 1, kernel.shape[1] - 1
     rest = ((rows - top, rows - bottom), (columns - left, columns - right))
-    if stride == 2:  # a transposed convolution, less the rows and columns padded in front
+    if stride == 2:  # a transposed convolution, cropped by the padding in front
         full = interleave(convolution(g, phase_kernel(flipped), 1, ((1, 0), (1, 0))))
         x_grad = full[:, top : top + x.shape[1], left : left + x.shape[2]]
     else:
         x_grad = convolution(g, flipped, 1, rest)
-    # The sum over images and pixels is a convolution with the batch in the place of the channels.
-    # What is stretched over the images is x or, turned around, g: the one with fewer channels.
+    # The kernel's gradient sums over images and pixels. It is computed as a convolution that has
+    # the batch as its channels. One operand takes the place of the images and the other of the
+    # kernel. The one with fewer channels takes that of the images, because this is faster: x, or g
+    # with the result flipped.
     if stride == 1 and x.shape[3] > g.shape[3]:
         turned = _batch_convolution(g, x, rest, 1)
         return x_grad, turned[:, ::-1, ::-1].transpose(1, 2, 3, 0)
@@ -56,11 +57,12 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def convolution(x: Pixels, kernel: Kernel, stride: int, pads: Pads) -> Pixels:
-    """The sums themselves, where it pays with two or four neighboring output columns as channels.
+    """Convolution without a custom gradient.
 
-    The kernel's rows get as many zeros as there are further columns, but the product a better shape
-    (16 to 16 channels: 20 -> 15 ms, 1 to 16: 11 -> 2.5, 8 to 8 at 14x14: 3.4 -> 1.8), and XLA hands
-    only convolutions to more than 16 channels to its fastest library.
+    With stride 1 and at most 16 channels, two or four neighboring output columns are computed as
+    channels of one convolution. This pads each row of the kernel with zeros, but it is faster:
+    the matrix products get a better shape, and XLA:CPU passes only convolutions with more than 16
+    channels to its fastest library. `benchmarks/attempts.md` has the figures.
     """
     _, width, channels, features = kernel.shape
     if stride > 1 or width < 3 or max(channels, features) > 16:
@@ -80,7 +82,10 @@ def convolution(x: Pixels, kernel: Kernel, stride: int, pads: Pads) -> Pixels:
 def _batch_convolution(
     x: Pixels, g: Pixels, pads: Pads, dilation: int
 ) -> Float[Array, "channels _ _ features"]:
-    """x's channels as images, g as a kernel, the batch as channels: [channel of x, _, _, of g]."""
+    """Convolves x with g, which takes the place of the kernel, and sums over the batch.
+
+    The channels of x take the place of the batch, and the batch that of the channels.
+    """
     images, kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
     return _nhwc_convolution(images, kernel, (1, 1), pads, rhs_dilation=(dilation, dilation))
 
@@ -94,6 +99,6 @@ def _nhwc_convolution(
 
 
 def same_convolution(x: Pixels, kernel: Kernel, stride: int) -> Pixels:
-    """`convolve` with SAME padding."""
+    """Calls `convolve` with SAME padding."""
     pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
     return convolve(x, kernel, stride, tuple(pads))

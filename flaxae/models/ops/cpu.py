@@ -1,8 +1,8 @@
-"""The operations of `plain.py` in the forms that XLA:CPU runs fast: the same sums in another order.
+"""The operations of `plain.py`, optimized for XLA:CPU.
 
-All work is done in NHWC, the one order for which XLA:CPU has fast convolutions; NCHW is transposed
-at the edges of each operation. Times are CPU milliseconds for 256 images in micro-batches of 32 (an
-AMD EPYC, jax 0.10.2); `benchmarks/attempts.md` has more of them, and what did not help.
+The results are those of `plain.py` up to rounding. Computation is in NHWC, because XLA:CPU has fast
+convolutions for that layout only; each operation transposes NCHW arrays at its start and end.
+`benchmarks/attempts.md` has the timings of these and other implementations.
 """
 
 import jax
@@ -14,8 +14,7 @@ from flaxae.models.ops.blocks import block_kernel, interleave, phase_kernel
 from flaxae.models.ops.convolution import Pixels, convolve, same_convolution
 from flaxae.models.ops.plain import ACTIVATIONS, Bias, Images, Kernel, Layout, center_crop
 
-# These never fall, so they commute with the maximum: max(f(a), f(b)) = f(max(a, b)). GELU falls
-# below -0.75.
+# These functions never decrease, so max(f(a), f(b)) = f(max(a, b)). GELU decreases below -0.75.
 MONOTONE = frozenset({"relu", "elu", "leaky_relu", "tanh", "identity"})
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -24,7 +23,7 @@ _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 def conv(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
 ) -> Images:
-    """`plain.conv`: see `convolve`."""
+    """`plain.conv`, computed by `convolve` except for some strided convolutions."""
     if stride > 1 and (stride, *kernel.shape[:2]) != (2, 3, 3):
         return plain.conv(x, kernel, bias, stride=stride, activation=activation, layout=layout)
     y = same_convolution(_to_nhwc(x, layout), kernel, stride)
@@ -34,9 +33,9 @@ def conv(
 def conv_max_pool(
     x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
 ) -> Images:
-    """`plain.conv_max_pool`, pooled before bias and activation where that is the same.
+    """`plain.conv_max_pool`, which pools before bias and activation if the activation is monotone.
 
-    A quarter of the elements is left for them.
+    The result is the same, and bias and activation process a quarter of the elements.
     """
     y = same_convolution(_to_nhwc(x, layout), kernel, stride=1)
     if activation in MONOTONE:
@@ -49,8 +48,8 @@ def conv_max_pool(
 def conv_transpose(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
 ) -> Images:
-    """`plain.conv_transpose`: see `upsample_phases`."""
-    if stride == 1 and all(size % 2 for size in kernel.shape[:2]):  # it is a convolution
+    """`plain.conv_transpose`, computed by `upsample_phases` for 3x3 kernels with stride 2."""
+    if stride == 1 and all(size % 2 for size in kernel.shape[:2]):  # a convolution
         return conv(x, kernel, bias, activation=activation, layout=layout)
     if (stride, *kernel.shape[:2]) != (2, 3, 3):
         return plain.conv_transpose(
@@ -73,7 +72,10 @@ def upsample_head(
     size: tuple[int, int],
     layout: Layout,
 ) -> Images:
-    """`plain.upsample_head` in phase space: only the images are interleaved (see `fold_phases`)."""
+    """`plain.upsample_head`, computed in phase space for 3x3 kernels.
+
+    The upsampled features stay in phase space; only the final images are interleaved.
+    """
     if (up_kernel.shape[:2], out_kernel.shape[:2]) != ((3, 3), (3, 3)):
         parameters = (up_kernel, up_bias, out_kernel, out_bias)
         return plain.upsample_head(x, *parameters, activation=activation, size=size, layout=layout)
@@ -83,14 +85,14 @@ def upsample_head(
     return _from_nhwc(_bias_and_activation(y, out_bias, "identity"), layout)
 
 
-# Transposed convolutions in phase space: the four pixels of each 2x2 block as channels, ordered
-# [row, column, feature].
+# Transposed convolutions in phase space. It stores the four pixels of each 2x2 block as channels,
+# ordered [row, column, feature].
 
 
 def upsample_phases(x: Pixels, kernel: Kernel) -> Float[Array, "batch _ _ 4*features"]:
-    """Transposed convolution with stride 2 as one 2x2 convolution to the four phases of the result.
+    """Transposed convolution with stride 2, computed as one 2x2 convolution into phase space.
 
-    Dilating x with zeros, the definition, misses XLA:CPU's fast convolutions.
+    The definition, a convolution of x dilated with zeros, is slow on XLA:CPU.
     """
     return convolve(x, phase_kernel(kernel), 1, ((1, 0), (1, 0)))
 
@@ -99,10 +101,11 @@ def fold_phases(
     phases: Float[Array, "batch height width _"],
     kernel: Float[Array, "3 3 channels features"],
 ) -> Float[Array, "batch 2*height+2 2*width+2 features"]:
-    """Stride-1 transposed convolution from phases to pixels, with one pixel more on each side.
+    """Stride-1 transposed convolution from phase space to pixels, with a border of one pixel.
 
-    A block of 2x2 pixels gives to the 4x4 pixels around it: all of that is one matrix product,
-    whose results are added where blocks overlap (as a 2x2 convolution: 100 -> 18 ms).
+    Each block of 2x2 pixels contributes to the 4x4 pixels around it. One matrix product computes
+    all contributions, which are then added where they overlap. This is faster than a 2x2
+    convolution.
     """
     features = kernel.shape[3]
     products = pixelwise_product(phases, block_kernel(kernel))
@@ -117,10 +120,11 @@ def fold_phases(
 def pixelwise_product(
     x: Float[Array, "batch height width channels"], matrix: Float[Array, "channels features"]
 ) -> Float[Array, "batch height width features"]:
-    """A matrix product at each pixel, whose gradients are taken image by image.
+    """Multiplies the channels of each pixel by `matrix`, as one batched product over the images.
 
-    In one product over all images XLA:CPU would have to transpose an operand, which it does slowly
-    (64 x 16: 5.9 -> 2 ms); and x is one array in both directions, not two (2 ms more).
+    A single product over the pixels of all images would make XLA:CPU transpose an operand for the
+    gradient of `matrix`, which is slow. The forward product is batched too, so that both passes
+    read the same copy of x.
     """
     return _pixelwise_forward(x, matrix)[0]
 
@@ -147,7 +151,7 @@ pixelwise_product.defvjp(_pixelwise_forward, _pixelwise_backward)
 
 
 def max_pool(x: Pixels) -> Pixels:
-    """2x2 max pooling as a maximum over blocks; see `block_maximum`."""
+    """2x2 SAME max pooling with stride 2, computed by `block_maximum`."""
     x = jnp.pad(
         x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=-jnp.inf
     )
@@ -159,10 +163,11 @@ def max_pool(x: Pixels) -> Pixels:
 def block_maximum(
     blocks: Float[Array, "batch height 2 width 2 channels"],
 ) -> Float[Array, "batch height width channels"]:
-    """The maximum of each block, whose gradient compares with it.
+    """Maximum of each 2x2 block, with a gradient that compares the pixels with the maximum.
 
-    That of `reduce_window` is a search, and is stored pixel by pixel (28x28x16: 36 -> 5 ms). Ties
-    share the gradient here; `reduce_window` gives it to the first. Both pass over NaN on a CPU.
+    This is faster on XLA:CPU than the gradient of `lax.reduce_window`, which searches each window
+    and scatters the results. Pixels that share the maximum share the gradient equally, whereas
+    `reduce_window` gives all of it to the first. Both ignore NaN on CPUs.
     """
     return jnp.max(blocks, axis=(2, 4))
 

@@ -1,7 +1,7 @@
-"""The convolutional layers' operations as anyone would write them in `jax.lax`: the meaning.
+"""The convolutional layers' operations in plain `jax.lax`: the reference for `cpu.py`.
 
-Kernels are HWIO in both layouts; `layout` is that of `x` and of the result. Arrays come in the type
-of the computation, float32 or bfloat16.
+Kernels are HWIO in both layouts. `layout` is the layout of `x` and of the result. All arrays have
+the dtype of the computation, float32 or bfloat16.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Layout = Literal["NHWC", "NCHW"]
-Images = Float[Array, "batch _ _ _"]  # in the layout that comes with them
+Images = Float[Array, "batch _ _ _"]  # in the layout given by the argument `layout`
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
 Bias = Float[Array, " features"]
 
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 def conv(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
 ) -> Images:
-    """SAME convolution, bias and activation; sizes become ceil(size / stride)."""
+    """SAME convolution, bias and activation. Height and width become ceil(size / stride)."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
@@ -39,12 +39,12 @@ def conv(
 def conv_max_pool(
     x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
 ) -> Images:
-    """`conv` of stride 1, then `max_pool`."""
+    """`conv` with stride 1, then `max_pool`."""
     return max_pool(conv(x, kernel, bias, activation=activation, layout=layout), layout=layout)
 
 
 def max_pool(x: Images, *, layout: Layout) -> Images:
-    """2x2 SAME max pooling with stride 2; sizes become ceil(size / 2)."""
+    """2x2 SAME max pooling with stride 2. Height and width become ceil(size / 2)."""
     window = (1, 2, 2, 1) if layout == "NHWC" else (1, 1, 2, 2)
     return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "SAME")
 
@@ -52,7 +52,7 @@ def max_pool(x: Images, *, layout: Layout) -> Images:
 def conv_transpose(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
 ) -> Images:
-    """SAME transposed convolution, bias and activation; sizes become size * stride."""
+    """SAME transposed convolution, bias and activation. Height and width become size * stride."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_transpose(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
     return ACTIVATIONS[activation](y + per_channel(bias, layout))
@@ -69,14 +69,20 @@ def upsample_head(
     size: tuple[int, int],
     layout: Layout,
 ) -> Images:
-    """The decoder's end: `conv_transpose` of stride 2, one of stride 1 without activation, crop."""
+    """The decoder's last layers: two transposed convolutions, cropped to `size` = (height, width).
+
+    The first has stride 2 and the activation, the second has stride 1 and no activation.
+    """
     y = conv_transpose(x, up_kernel, up_bias, stride=2, activation=activation, layout=layout)
     y = conv_transpose(y, out_kernel, out_bias, stride=1, activation="identity", layout=layout)
     return center_crop(y, size, layout)
 
 
 def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
-    """The central `size` = (height, width); an odd surplus loses its larger half at the end."""
+    """Crops to the central `size` = (height, width).
+
+    If the surplus is odd, one more row or column is removed at the end than at the start.
+    """
     first = layout.index("H")
     for axis, length in zip((first, first + 1), size, strict=True):
         start = (x.shape[axis] - length) // 2
@@ -85,5 +91,5 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
 
 
 def per_channel(bias: Bias, layout: Layout) -> Float[Array, "_ _ _ _"]:
-    """The bias in a shape that broadcasts against images without rank promotion."""
+    """Reshapes the bias so that it broadcasts against images without rank promotion."""
     return bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]
