@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from flaxae.api.load import load as load
     from flaxae.api.run import Run as Run
-    from flaxae.api.run import load as load
     from flaxae.api.train import train as train
     from flaxae.config import TrainConfig as TrainConfig
     from flaxae.data import DataConfig as DataConfig
@@ -49,7 +49,7 @@ _PUBLIC = {
     "TrainConfig": "flaxae.config",
     "View": "flaxae.training.loop",
     "configure_jax": "flaxae.training.devices",
-    "load": "flaxae.api.run",
+    "load": "flaxae.api.load",
     "train": "flaxae.api.train",
 }
 __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,4 +1,4 @@
-"""`Run`: a trained model with its workdir, and `load`, which opens one."""
+"""`Run`: a trained model and what can be done with it."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -14,8 +14,7 @@ from PIL import Image
 from flaxae.config import TrainConfig
 from flaxae.data.batches import padded, pick_batch
 from flaxae.data.images import check_images
-from flaxae.data.sources import open_source
-from flaxae.data.sources.array import ArraySource, number_labels
+from flaxae.data.sources.array import number_labels
 from flaxae.data.splits import Split, select
 from flaxae.errors import InputError, require
 from flaxae.evaluation.embedding import Embedding, embed_images
@@ -23,18 +22,14 @@ from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
-from flaxae.runs.checkpoints import Restored, open_checkpoints
+from flaxae.runs.checkpoints import Restored
 from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import (
-    CHECKPOINTS,
     DatasetInfo,
-    describe,
-    read_config,
-    read_dataset_info,
     read_metrics,
 )
 from flaxae.training.devices import place
-from flaxae.training.state import create_train_state, evaluated, make_optimizer, make_rngs
+from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, to_float
 from flaxae.training.validation import evaluate, make_eval_step
 
@@ -316,66 +311,6 @@ class Run:
             return Split(array)
         numbers, names = number_labels(labels, len(array), "labels")
         return Split(array, numbers, names)
-
-
-def load(
-    workdir: str | Path, checkpoint: str | int = "best", images: Any = None, labels: Any = None
-) -> Run:
-    """Opens the run in `workdir`; it may be training at the same time.
-
-    Args:
-        workdir: Folder of a run of `train`.
-        checkpoint: "best" (by validation loss), "latest", or the number of a step.
-        images: The images that the run was trained on, if they came from Python. Needed only for
-            methods that are asked for a split.
-        labels: Their labels.
-
-    Raises:
-        InputError: the folder holds no run, or no such checkpoint, or the run's images are others.
-
-    Example:
-        >>> flaxae.load(run.workdir, "latest").epoch
-        2
-    """
-    folder = Path(workdir).expanduser().absolute()
-    if images is None:
-        return open_run(folder, checkpoint, None, None)
-    source = ArraySource(images, labels)
-    before = read_dataset_info(folder)
-    if before is not None and before.digest != source.digest():
-        raise InputError(
-            f"{folder} was trained on other images (sha256 {before.digest}, now "
-            f"{source.digest()}); give those that it was trained on"
-        )
-    return open_run(folder, checkpoint, source.splits, None)
-
-
-def open_run(
-    workdir: Path,
-    checkpoint: str | int,
-    splits: Callable[[], Splits] | None,
-    profile: Profile | None,
-) -> Run:
-    """The `Run` in a folder; `splits` is where its dataset comes from, if not from the config."""
-    config = read_config(workdir)
-
-    def named_splits() -> Splits:
-        return open_source(config.data).splits()
-
-    splits = splits or named_splits
-    # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
-    dataset = read_dataset_info(workdir) or describe(config.data.dataset, splits(), None)
-    model = config.model.build(config.compute, dataset.image_shape)
-    # The schedule's length has no effect on the tree of the optimizer's state.
-    init = partial(create_train_state, model, make_optimizer(config.optimizer, steps=1))
-    # Only shapes, because compiling the initial weights takes seconds and they are not used.
-    shapes = jax.eval_shape(init, make_rngs(config.seed).init)
-    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    with open_checkpoints(workdir / CHECKPOINTS, config, writing=False) as checkpoints:
-        restored = checkpoints.restore(state, checkpoint)
-    if restored is None:
-        raise InputError(f"{workdir} holds no checkpoint yet; train for an epoch first")
-    return Run(workdir, config, dataset, model, restored, splits, profile)
 
 
 def _in_batches(function: Callable[[Any], jax.Array], array: np.ndarray, size: int) -> Floats:

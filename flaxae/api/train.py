@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flaxae.api.run import Run, open_run
+from flaxae.api.load import open_run
+from flaxae.api.run import Run
 from flaxae.config import TrainConfig
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource

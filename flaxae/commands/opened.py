@@ -16,7 +16,7 @@ def open_for(options: RunOptions) -> "Run":
     """
     from pathlib import Path
 
-    from flaxae.api.run import load
+    from flaxae.api.load import load
     from flaxae.runs.workdir import read_config
     from flaxae.training.devices import configure_jax
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["flaxae.api.train", "flaxae.api.run"])
+@pytest.mark.parametrize("module", ["flaxae.api.train", "flaxae.api.load"])
 def test_nothing_imports_what_only_quality_and_tables_need(module):
     heavy = ("sklearn", "scipy.linalg", "matplotlib", "pyarrow")
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flaxae.api import export
-from flaxae.api.run import load
+from flaxae.api.load import load
 from flaxae.commands import main as cli
 from flaxae.data.splits import Split
 from flaxae.export import embedding as files

@@ -12,7 +12,7 @@ from PIL import Image
 
 import flaxae.training.epoch
 import flaxae.training.loop
-from flaxae.api.run import load
+from flaxae.api.load import load
 from flaxae.commands import evaluate, reconstruct
 from flaxae.commands import train as command
 from flaxae.errors import InputError, RunError

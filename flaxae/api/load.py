@@ -1,0 +1,78 @@
+"""`load`: from a run's folder to a `Run`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from flaxae.api.run import Run, Splits
+from flaxae.data.sources import open_source
+from flaxae.data.sources.array import ArraySource
+from flaxae.errors import InputError
+from flaxae.runs.checkpoints import open_checkpoints
+from flaxae.runs.profile import Profile
+from flaxae.runs.workdir import CHECKPOINTS, describe, read_config, read_dataset_info
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+
+
+def load(
+    workdir: str | Path, checkpoint: str | int = "best", images: Any = None, labels: Any = None
+) -> Run:
+    """Opens the run in `workdir`; it may be training at the same time.
+
+    Args:
+        workdir: Folder of a run of `train`.
+        checkpoint: "best" (by validation loss), "latest", or the number of a step.
+        images: The images that the run was trained on, if they came from Python. Needed only for
+            methods that are asked for a split.
+        labels: Their labels.
+
+    Raises:
+        InputError: the folder holds no run, or no such checkpoint, or the run's images are others.
+
+    Example:
+        >>> flaxae.load(run.workdir, "latest").epoch
+        2
+    """
+    folder = Path(workdir).expanduser().absolute()
+    if images is None:
+        return open_run(folder, checkpoint, None, None)
+    source = ArraySource(images, labels)
+    before = read_dataset_info(folder)
+    if before is not None and before.digest != source.digest():
+        raise InputError(
+            f"{folder} was trained on other images (sha256 {before.digest}, now "
+            f"{source.digest()}); give those that it was trained on"
+        )
+    return open_run(folder, checkpoint, source.splits, None)
+
+
+def open_run(
+    workdir: Path,
+    checkpoint: str | int,
+    splits: Callable[[], Splits] | None,
+    profile: Profile | None,
+) -> Run:
+    """The `Run` in a folder; `splits` is where its dataset comes from, if not from the config."""
+    config = read_config(workdir)
+
+    def named_splits() -> Splits:
+        return open_source(config.data).splits()
+
+    splits = splits or named_splits
+    # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
+    dataset = read_dataset_info(workdir) or describe(config.data.dataset, splits(), None)
+    model = config.model.build(config.compute, dataset.image_shape)
+    # The schedule's length has no effect on the tree of the optimizer's state.
+    init = partial(create_train_state, model, make_optimizer(config.optimizer, steps=1))
+    # Only shapes, because compiling the initial weights takes seconds and they are not used.
+    shapes = jax.eval_shape(init, make_rngs(config.seed).init)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    with open_checkpoints(workdir / CHECKPOINTS, config, writing=False) as checkpoints:
+        restored = checkpoints.restore(state, checkpoint)
+    if restored is None:
+        raise InputError(f"{workdir} holds no checkpoint yet; train for an epoch first")
+    return Run(workdir, config, dataset, model, restored, splits, profile)
