@@ -9,10 +9,12 @@ import jax
 import numpy as np
 
 from flaxae.api.run import Run, Splits
+from flaxae.config import TrainConfig
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.errors import InputError
-from flaxae.runs.checkpoints import open_checkpoints
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.runs.checkpoints import Restored, open_checkpoints
 from flaxae.runs.profile import Profile
 from flaxae.runs.workdir import CHECKPOINTS, describe, read_config, read_dataset_info
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs
@@ -55,8 +57,12 @@ def open_run(
     checkpoint: str | int,
     splits: Callable[[], Splits] | None,
     profile: Profile | None,
+    restored: Restored | None = None,
 ) -> Run:
-    """The `Run` in a folder; `splits` is where its dataset comes from, if not from the config."""
+    """The `Run` in a folder; `splits` is where its dataset comes from, if not from the config.
+
+    `restored` is the state if it is known already, and need not be read from a checkpoint.
+    """
     config = read_config(workdir)
 
     def named_splits() -> Splits:
@@ -66,6 +72,13 @@ def open_run(
     # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
     dataset = read_dataset_info(workdir) or describe(config.data.dataset, splits(), None)
     model = config.model.build(config.compute, dataset.image_shape)
+    restored = restored or _restore(workdir, config, model, checkpoint)
+    return Run(workdir, config, dataset, model, restored, splits, profile)
+
+
+def _restore(
+    workdir: Path, config: TrainConfig, model: Autoencoder, checkpoint: str | int
+) -> Restored:
     # The schedule's length has no effect on the tree of the optimizer's state.
     init = partial(create_train_state, model, make_optimizer(config.optimizer, steps=1))
     # Only shapes, because compiling the initial weights takes seconds and they are not used.
@@ -75,4 +88,4 @@ def open_run(
         restored = checkpoints.restore(state, checkpoint)
     if restored is None:
         raise InputError(f"{workdir} holds no checkpoint yet; train for an epoch first")
-    return Run(workdir, config, dataset, model, restored, splits, profile)
+    return restored

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from flaxae.api.load import open_run
 from flaxae.api.run import Run
 from flaxae.config import TrainConfig
@@ -17,7 +20,7 @@ from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import Split
 from flaxae.errors import InputError
 from flaxae.report.progress import TrainingDisplay
-from flaxae.runs.checkpoints import Checkpoints, Progress, open_checkpoints
+from flaxae.runs.checkpoints import Checkpoints, Progress, Restored, open_checkpoints
 from flaxae.runs.events import Events
 from flaxae.runs.metrics_file import MetricsFile
 from flaxae.runs.pictures import Pictures
@@ -111,10 +114,20 @@ def _train(
             checkpoints,
         ]
         listeners = [callback for callback in own if callback is not None]
-        _fit(config, workdir, splits, checkpoints, [*listeners, *callbacks])
+        view = _fit(config, workdir, splits, checkpoints, [*listeners, *callbacks])
     if interrupt.received is not None:
         raise KeyboardInterrupt
-    return open_run(workdir, "best", lambda: splits, profile)
+    return open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+
+
+def _best_in_memory(view: View) -> Restored | None:
+    """The final state, if it is the best one, so that it need not be read from disk."""
+    losses = [record["validation_loss"] for record in view.history]
+    if view.sums.steps or not losses or losses[-1] > min(losses):
+        return None
+    # On the default device, whatever devices training used.
+    state = jax.tree.map(jnp.asarray, jax.device_get(view.state))
+    return Restored(state, Progress(view.epoch))
 
 
 def _source(config: TrainConfig, images: Any, labels: Any) -> Source:
