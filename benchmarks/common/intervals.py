@@ -1,22 +1,26 @@
-"""What samples of times say: medians, quartiles, and how sure a ratio of medians is."""
+"""Statistics of timing samples: medians, quartiles, and an interval for a ratio of medians."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 
 class Summary(NamedTuple):
-    """Middle and spread of samples, in their unit."""
+    """The middle and the spread of samples, in their unit."""
 
     median: float
     lower_quartile: float
     upper_quartile: float
     samples: int
 
+    def scaled(self, factor: float) -> "Summary":
+        return Summary(*(factor * each for each in self[:3]), self.samples)
+
 
 class Interval(NamedTuple):
-    """A figure and the interval that holds it with probability `confidence`."""
+    """An estimate and its confidence interval."""
 
     value: float
     low: float
@@ -46,18 +50,32 @@ def ratio_of_medians(
 ) -> Interval:
     """median(numerator) / median(denominator) with its percentile bootstrap interval.
 
-    Sample i of both comes from the same round of an interleaved timing, so rounds are drawn, not
-    samples: a machine that was slow for a while was slow for both. It knows nothing of what
-    would change from one process to the next. Efron 1979, https://doi.org/10.1214/aos/1176344552.
+    Sample i of both comes from the same round of an interleaved timing. The bootstrap draws rounds,
+    because a busy machine slows both samples of a round. The interval does not cover differences
+    between processes. Efron 1979, https://doi.org/10.1214/aos/1176344552.
 
     Raises:
-        ValueError: the samples do not come in pairs, or there are none.
+        ValueError: the samples are not in pairs, or there are none.
     """
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(f"got {len(numerator)} and {len(denominator)} samples; give pairs")
-    rounds = np.random.default_rng(seed).integers(len(numerator), size=(resamples, len(numerator)))
-    above, below = np.asarray(numerator), np.asarray(denominator)
-    ratios = np.median(above[rounds], axis=1) / np.median(below[rounds], axis=1)
-    tail = 50 * (1 - confidence)
-    low, high = (float(q) for q in np.percentile(ratios, (tail, 100 - tail)))
-    return Interval(float(np.median(above) / np.median(below)), low, high, confidence)
+    rounds = (np.asarray(numerator), np.asarray(denominator))
+    value = float(_ratio(*rounds, axis=0))
+    if len(numerator) == 1:  # which SciPy refuses: every resample is the one round
+        return Interval(value, value, value, confidence)
+    drawn = stats.bootstrap(
+        rounds,
+        _ratio,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=resamples,
+        confidence_level=confidence,
+        random_state=np.random.default_rng(seed),
+    )
+    low, high = map(float, drawn.confidence_interval)
+    return Interval(value, low, high, confidence)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:
+    return np.median(numerator, axis=axis) / np.median(denominator, axis=axis)
