@@ -1,41 +1,25 @@
-"""The command line of a benchmark: one line about a wrong flag, and the flags that all have."""
+"""The command line of a benchmark: the fields of its settings are its flags."""
 
 import argparse
+import dataclasses
+import pkgutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from flaxae.errors import InputError, RunError
 
 _RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
-
-    def add_common(self, *, repeats: int, repeated: str, smoke: str) -> None:
-        """--repeats, --output-dir and --smoke, with what they do in this benchmark."""
-        self.add_argument("--repeats", type=count, default=repeats, metavar="N", help=repeated)
-        self.add_argument(
-            "--output-dir", type=_folder, default=_RESULTS, metavar="FOLDER", help="for the results"
-        )
-        self.add_argument("--smoke", action="store_true", help=smoke)
+def flag(default: Any, text: str, **options: Any) -> Any:
+    """A field of a settings class; `options` go to argparse's `add_argument`."""
+    return dataclasses.field(default=default, metadata={"help": text, **options})
 
 
-def count(text: str) -> int:
-    """A whole number from 1, as the type of a flag.
-
-    Raises:
-        ArgumentTypeError: it is none.
-    """
+def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1")
     return int(text)
@@ -46,3 +30,72 @@ def _folder(text: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{folder} is a file; give a folder")
     return folder
+
+
+COUNT: Mapping[str, Any] = {"type": _count, "metavar": "N"}  # a flag's options: numbers from 1
+COUNTS: Mapping[str, Any] = {"nargs": "+", **COUNT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The flags of every benchmark. A subclass adds its own; its docstring is the description."""
+
+    question: ClassVar[str]  # the name of the benchmark's package
+    measure: ClassVar[str]  # "module:function" from the settings to a `report.Finding`
+    smoke_values: ClassVar[Mapping[str, Any]]  # what --smoke sets
+
+    output_dir: Path = flag(_RESULTS, "for the results", type=_folder, metavar="FOLDER")  # noqa: RUF009
+    smoke: bool = flag(False, "checks in under a minute that it works", action="store_true")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong flag in one line, without the usage that argparse prints before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
+
+
+def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
+    """The settings of class `kind` that the flags ask for; --smoke overrides them.
+
+    Raises:
+        SystemExit: a flag is wrong (status 2), or --help was given (status 0).
+    """
+    style = argparse.ArgumentDefaultsHelpFormatter
+    parser = _Parser(f"benchmarks.{kind.question}", description=kind.__doc__, formatter_class=style)
+    parser.allow_abbrev = False
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, field in fields.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default, **field.metadata)
+    values = vars(parser.parse_args(arguments))
+    for name, value in values.items():
+        if isinstance(value, list):  # of choices only one each, so that none is measured twice
+            values[name] = tuple(
+                dict.fromkeys(value) if fields[name].metadata.get("choices") else value
+            )
+    try:
+        return kind(**values | (dict(kind.smoke_values) if values["smoke"] else {}))
+    except InputError as error:
+        parser.error(str(error))
+
+
+def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:
+    """Parses the flags, measures, and publishes the finding.
+
+    Returns the exit status: 0, 2 for wrong input, 1 if the benchmark fails, 130 after Ctrl-C.
+    """
+    settings = parse(kind, arguments)
+    try:
+        from benchmarks.common.report import publish  # imports JAX, which --help does not need
+
+        settings.output_dir.mkdir(parents=True, exist_ok=True)
+        publish(kind.question, vars(settings), pkgutil.resolve_name(kind.measure)(settings))
+    except (InputError, RunError, OSError) as error:
+        print(f"benchmarks.{kind.question}: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

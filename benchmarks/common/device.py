@@ -1,67 +1,79 @@
-"""Which machine, which versions, which commit: what a result means nothing without."""
+"""The machine, the versions and the commit that a result belongs to."""
 
 import os
 import platform
 import re
-import shutil
 import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import flax
 import jax
-import jaxlib
-import numpy as np
 
 import flaxae
-from benchmarks.layouts.compiled import Runtime
 
+Runtime = Literal["cpu", "cuda", "rocm", "tpu"]
 NOT_REPORTED = "not reported"
+_GPUS = ("gpu", "cuda", "rocm")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe_device() -> dict[str, Any]:
     """The device of the computation, its driver, and the machine's processor."""
-    device = jax.devices()[0]
+    device, count = jax.devices()[0], len(jax.devices())
+    affinity = getattr(os, "sched_getaffinity", None)  # absent on some systems
     return {
         "kind": device.device_kind,
         "platform": device.platform,
         "runtime": runtime(),
         "platform_version": device.client.platform_version,
-        "driver": _driver(device.platform),
+        "driver": _driver() if device.platform in _GPUS else NOT_REPORTED,
         "processor": _processor(),
-        "cores": len(jax.devices()) if device.platform == "tpu" else _cores(),
-        "devices": len(jax.devices()),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "devices": count,
         "matmul_precision": jax.config.jax_default_matmul_precision or "default",  # type: ignore[attr-defined]
     }
 
 
 def describe_software() -> dict[str, str]:
     """Versions of what computes, and the commit of this repository."""
+    git = ["git", "-C", str(_ROOT)]
+    commit = _output(*git, "rev-parse", "HEAD")
+    changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
     return {
         "flaxae": flaxae.__version__,
-        "commit": _commit(),
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,  # type: ignore[attr-defined]
-        "flax": flax.__version__,
-        "numpy": np.__version__,
+        "commit": commit if changes == NOT_REPORTED else f"{commit} with uncommitted changes",
+        **{library: version(library) for library in ("jax", "jaxlib", "flax", "numpy")},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 def runtime() -> Runtime:
-    """The backend, with the two kinds of GPU told apart."""
+    """The backend, with CUDA and ROCm told apart."""
     device = jax.devices()[0]
-    if device.platform in ("gpu", "cuda", "rocm"):
+    if device.platform in _GPUS:
         return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
     return "tpu" if device.platform == "tpu" else "cpu"
 
 
 def peak_bytes() -> int | None:
-    """The most device memory that this process held at once so far; None where nobody counts."""
-    statistics = jax.devices()[0].memory_stats()
-    return (statistics or {}).get("peak_bytes_in_use")
+    """The most device memory that this process has used; None where the device does not count."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def name(described: Mapping[str, Any]) -> str:
+    """A described device as a sentence names it."""
+    if described["runtime"] != "cpu":
+        return f"this {described['kind']}"
+    return f"this CPU ({described['cores']} cores of {described['processor']})"
+
+
+def line(described: Mapping[str, Any]) -> str:
+    """A described device in one line."""
+    text = "{devices} x {kind} ({runtime}, driver {driver}), {cores} cores of {processor}"
+    return text.format_map(described)
 
 
 def name_for_files(kind: str) -> str:
@@ -69,41 +81,21 @@ def name_for_files(kind: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") or "device"
 
 
-def _driver(platform: str) -> str:
-    if platform not in ("gpu", "cuda", "rocm"):
-        return NOT_REPORTED
-    for command in (
-        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-        ["rocm-smi", "--showdriverversion", "--csv"],
-    ):
-        if shutil.which(command[0]):
-            return _output(command).splitlines()[-1]
-    return NOT_REPORTED
+def _driver() -> str:
+    nvidia = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    amd = _output("rocm-smi", "--showdriverversion", "--csv")
+    return (amd if nvidia == NOT_REPORTED else nvidia).splitlines()[-1]
 
 
 def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or NOT_REPORTED
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
     match = re.search(r"model name\s*:\s*(.+)", text)
-    return match[1] if match else NOT_REPORTED
+    return match[1] if match else platform.processor() or NOT_REPORTED
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
-
-
-def _commit() -> str:
-    commit = _output(["git", "-C", str(_ROOT), "rev-parse", "HEAD"])
-    if commit == NOT_REPORTED:
-        return commit
-    changed = _output(["git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no"])
-    return commit if changed == NOT_REPORTED else f"{commit} with uncommitted changes"
-
-
-def _output(command: list[str]) -> str:
-    """What a command prints, or that it printed nothing, failed, or is not there."""
+def _output(*command: str) -> str:
+    """What a command prints, or NOT_REPORTED if that is nothing or the command fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -15,9 +15,6 @@ class Summary(NamedTuple):
     upper_quartile: float
     samples: int
 
-    def scaled(self, factor: float) -> "Summary":
-        return Summary(*(factor * each for each in self[:3]), self.samples)
-
 
 class Interval(NamedTuple):
     """An estimate and its confidence interval."""
@@ -63,18 +60,10 @@ def ratio_of_medians(
     value = float(_ratio(*rounds, axis=0))
     if len(numerator) == 1:  # which SciPy refuses: every resample is the one round
         return Interval(value, value, value, confidence)
-    drawn = stats.bootstrap(
-        rounds,
-        _ratio,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=resamples,
-        confidence_level=confidence,
-        random_state=np.random.default_rng(seed),
-    )
-    low, high = map(float, drawn.confidence_interval)
-    return Interval(value, low, high, confidence)
+    options = {"paired": True, "vectorized": True, "method": "percentile"}
+    options |= {"n_resamples": resamples, "confidence_level": confidence}
+    drawn = stats.bootstrap(rounds, _ratio, random_state=np.random.default_rng(seed), **options)
+    return Interval(value, *map(float, drawn.confidence_interval), confidence)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:

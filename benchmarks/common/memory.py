@@ -1,29 +1,45 @@
-"""The memory that this process has resident, by kind, and the most that a piece of work takes."""
+"""The resident memory of this process, by kind, and the peak during a piece of work."""
 
 import contextlib
 import ctypes
 import gc
 import re
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from benchmarks.train_step.worker import peak_bytes
-
 Result = TypeVar("Result")
 
+MIB = 2**20
 _PROCESS = Path("/proc/self")
 
 
 class Resident(NamedTuple):
-    """Bytes in memory now."""
+    """Resident bytes."""
 
-    private: int  # this process' own
-    mapped: int  # pages of files: the system's cache, which it takes back when others need memory
+    private: int  # anonymous memory of this process
+    mapped: int  # pages of files, which the system can drop when memory is short
+
+
+def peak_bytes() -> int:
+    """The process' peak of resident memory since its start.
+
+    Read from /proc where it exists, because ru_maxrss starts at the size of the parent process.
+    """
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    if found:
+        return 1024 * int(found[1])
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else 1024 * size
 
 
 def resident() -> Resident | None:
-    """What is resident now; None where the system does not tell the kinds apart."""
+    """The resident memory; None where the system does not report its kinds."""
     try:
         status = (_PROCESS / "status").read_text()
     except OSError:
@@ -34,45 +50,41 @@ def resident() -> Resident | None:
 
 
 def mapped_of(file: Path) -> int | None:
-    """Bytes of a file that are mapped and resident; None where the system does not tell."""
+    """Resident bytes of a mapped file; None where the system does not report them."""
     try:
-        lines = (_PROCESS / "smaps").read_text().splitlines()
+        text = (_PROCESS / "smaps").read_text()
     except OSError:
         return None
-    total, here = 0, False
-    for line in lines:  # man 5 proc_pid_smaps: a mapping begins with its addresses
-        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            here = line.endswith(f" {file}")
-        elif here and line.startswith("Rss:"):
-            total += 1024 * int(line.split()[1])
-    return total
+    # man 5 proc_pid_smaps: the first line of a mapping ends with its file.
+    mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.MULTILINE)
+    own = "".join(each for each in mappings if each.partition("\n")[0].endswith(f" {file}"))
+    return 1024 * sum(map(int, re.findall(r"^Rss:\s+(\d+) kB", own, re.MULTILINE)))
 
 
 def private_growth(work: Callable[[], Result]) -> tuple[Result, int | None]:
-    """What `work` returns, and the most private memory that it held above what was held before.
+    """The result of `work`, and the peak of private memory during it above that before it.
 
-    Right while `work` maps no more of a file. None where the system does not count that way. It
-    makes the system forget the process' peak of before.
+    Resets the system's record of the process' peak. The growth is right if `work` maps no more of a
+    file, and None where the system does not report it.
     """
-    _give_back()
+    _return_freed_memory()
     before = resident()
-    counted = _forget_peak()
+    reset = _reset_peak()
     result = work()
     after = resident()
-    if not counted or before is None or after is None:
+    if not reset or before is None or after is None:
         return result, None
     return result, peak_bytes() - after.mapped - before.private
 
 
-def _give_back() -> None:
-    """Returns freed memory to the system, so that who takes it next is seen to take it."""
+def _return_freed_memory() -> None:
+    """Returns freed memory to the system; else `work` could use it without growth."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such function
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has this function
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _forget_peak() -> bool:
-    """Lets the system's count of the peak begin anew; whether it did."""
+def _reset_peak() -> bool:
     try:
         (_PROCESS / "clear_refs").write_text("5")  # man 5 proc_pid_clear_refs
     except OSError:

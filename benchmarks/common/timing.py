@@ -1,7 +1,7 @@
-"""Times variants of one computation: warmed up, interleaved, blocked on, with rotated inputs.
+"""Times several variants of one computation: warmed up, interleaved, on rotating inputs.
 
-Interleaved (A B A B), because on a shared or heated machine identical code moves by 15 % between
-minutes: what slows one variant then slows its neighbor in the same round too.
+The variants take turns (A B A B), because identical code varies by several percent from one minute
+to the next on a shared or heated machine. Interleaved, such a change affects all variants.
 """
 
 import math
@@ -12,9 +12,16 @@ from typing import Any, TypeVar
 import jax
 
 Input = TypeVar("Input")
-Variant = Callable[[Input], Any]  # dispatches one call and returns what to wait for
-Block = Callable[[Any], Any]
+Variant = Callable[[Input], Any]  # dispatches one call and returns its result
+Block = Callable[[Any], Any]  # blocks until a result is computed
 Clock = Callable[[], float]  # seconds
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """The seconds that one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def interleave(
@@ -27,14 +34,13 @@ def interleave(
     block: Block = jax.block_until_ready,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds a call of each variant, `repeats` samples each, in the order A B A B ...
+    """Seconds per call of each variant, `repeats` samples each, in the order A B A B ...
 
-    A sample is `calls` calls one after the other and one wait for the last of them. Each sample
-    goes on with the next inputs, and the variants of a round have different ones: nobody is timed
-    on what itself or its neighbor has just pulled into the cache.
+    A sample makes `calls` calls and blocks on the last result. Each sample takes the next inputs,
+    and the variants of a round take different ones, so that none finds its input in the cache.
 
     Raises:
-        ValueError: there is nothing to time, or nothing to time it on.
+        ValueError: there is no variant or no input, or a number is too small.
     """
     if not variants or not inputs:
         raise ValueError(f"got {len(variants)} variants and {len(inputs)} inputs; give some")
@@ -60,10 +66,10 @@ def calls_per_sample(
     block: Block = jax.block_until_ready,
     clock: Clock = time.perf_counter,
 ) -> int:
-    """How many calls make a sample last `shortest_sample` seconds, from 1 to `most`.
+    """The number of calls, from 1 to `most`, that makes a sample last `shortest_sample` seconds.
 
-    Where a call takes a fraction of a millisecond, as on a GPU, waiting for each one would time
-    the host's wake-up. The answer is one number for all variants.
+    Blocking on every call of less than a millisecond would time the host, not the device. All
+    variants get the same number, that of the fastest.
     """
     timed = interleave(variants, inputs, repeats=2, warmup=1, block=block, clock=clock)
     fastest = min(min(seconds) for seconds in timed.values())

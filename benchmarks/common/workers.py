@@ -1,107 +1,84 @@
-"""Processes that stay resident and answer one line with one line of JSON, one at a time."""
+"""Processes that stay resident and answer requests one at a time."""
 
 import contextlib
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE = 10  # seconds that a worker has to end after `quit`
+from flaxae.errors import RunError
 
-
-class WorkerFailed(Exception):
-    """A worker said that it cannot go on, or ended without a word."""
+_PATIENCE = 10  # seconds that a worker may take to finish its last request
 
 
-class Worker(NamedTuple):
-    """A running process with its pipes."""
+class WorkerFailed(RunError):
+    """A worker raised an exception or ended."""
 
-    name: str
-    process: subprocess.Popen[str]
-    errors: IO[str]  # what it writes to standard error
+
+class Worker:
+    """A process that replies `answer(*request)` to each request; `answer` is pickled."""
+
+    def __init__(self, name: str, answer: Callable[..., Any]) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")  # a fork would inherit this process' memory
+        self._pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, answer), daemon=True)
+        self.process.start()
+        other_end.close()  # so that `receive` notices when the process ends
+
+    def send(self, *request: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` reports it
+            self._pipe.send(request)
+
+    def receive(self) -> Any:
+        """Blocks until the next reply.
+
+        Raises:
+            WorkerFailed: the worker raised an exception or ended.
+        """
+        try:
+            reply = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            status = self.process.exitcode
+            raise WorkerFailed(f"{self.name} ended with status {status}") from None
+        if isinstance(reply, WorkerFailed):
+            raise WorkerFailed(f"{self.name}: {reply}")
+        return reply
+
+    def ask(self, *request: Any) -> Any:
+        """The reply to a request; raises as `receive`."""
+        self.send(*request)
+        return self.receive()
+
+    def stop(self) -> None:
+        """Closes the pipe, on which the worker ends; kills it if it takes too long."""
+        self._pipe.close()
+        self.process.join(_PATIENCE)
+        self.process.kill()
+        self.process.join()
 
 
 @contextlib.contextmanager
-def resident(commands: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Worker]]:
-    """Starts all workers at once (`python` and a command's words); ends them all at the end."""
+def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Worker]]:
+    """A worker for each function; all end on leaving."""
     with contextlib.ExitStack() as stack:
-        workers = {}
-        for name, command in commands.items():
-            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
-            workers[name] = Worker(name, start(command, errors), errors)
-            stack.callback(stop, workers[name])
+        workers = {name: Worker(name, answer) for name, answer in answers.items()}
+        for worker in workers.values():
+            stack.callback(worker.stop)
         yield workers
 
 
-def start(command: Sequence[str], errors: IO[str]) -> subprocess.Popen[str]:
-    """Starts a process of this Python in the repository's root."""
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-    )
-
-
-def send(worker: Worker, request: str) -> None:
-    """Sends a line; a worker that has ended is noticed by `receive`."""
-    assert worker.process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        worker.process.stdin.write(f"{request}\n")
-        worker.process.stdin.flush()
-
-
-def receive(worker: Worker) -> dict[str, Any]:
-    """Waits for the next reply.
-
-    Raises:
-        WorkerFailed: it is an error, or there is none.
-    """
-    assert worker.process.stdout is not None
-    line = worker.process.stdout.readline()
-    if not line:
-        status = worker.process.wait()
-        worker.errors.seek(0)
-        said = worker.errors.read().strip().splitlines() or ["nothing on standard error"]
-        raise WorkerFailed(f"{worker.name} ended with status {status}: {said[-1]}")
-    reply = json.loads(line)
-    if "error" in reply:
-        raise WorkerFailed(f"{worker.name}: {reply['error']}")
-    return reply
-
-
-def ask(worker: Worker, request: str) -> dict[str, Any]:
-    """The reply to a line.
-
-    Raises:
-        WorkerFailed: it is an error, or there is none.
-    """
-    send(worker, request)
-    return receive(worker)
-
-
-def stop(worker: Worker) -> None:
-    """Asks to quit, and insists where that does not help."""
-    send(worker, "quit")
-    try:
-        worker.process.communicate(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        worker.process.kill()
-        worker.process.communicate()
-
-
-def in_turns(
-    bursts: Mapping[str, Callable[[], dict[str, Any]]], repeats: int
-) -> dict[str, list[dict[str, Any]]]:
-    """`repeats` replies of each, in the order A B C A B C: what slows one slows its neighbors."""
-    replies: dict[str, list[dict[str, Any]]] = {name: [] for name in bursts}
-    for _ in range(repeats):
-        for name, burst in bursts.items():
-            replies[name].append(burst())
-    return replies
+def _serve(pipe: Connection, answer: Callable[..., Any]) -> None:
+    os.dup2(2, 1)  # what libraries print does not mix with the benchmark's own output
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # after Ctrl-C the parent ends its workers
+    with contextlib.suppress(EOFError):
+        while True:
+            request = pipe.recv()
+            try:
+                reply = answer(*request)
+            except Exception as error:
+                reply = WorkerFailed(f"{type(error).__name__}: {error}")
+            pipe.send(reply)

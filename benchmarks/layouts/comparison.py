@@ -1,190 +1,115 @@
-"""The conductor of the layout benchmark: combination by combination, then the report."""
+"""Compares both layouts in every combination of model, type, batch size and pass."""
 
-import datetime
 import itertools
-import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
-from benchmarks.common import device
+from benchmarks.common import device, roofline, tables
 from benchmarks.common.intervals import ratio_of_medians, summarize
-from benchmarks.common.roofline import Ceilings, floor_seconds, measure_ceilings, memory_bytes
+from benchmarks.common.report import Finding
 from benchmarks.common.timing import calls_per_sample, interleave
-from benchmarks.layouts import figure as layout_figure
-from benchmarks.layouts import report as layout_report
-from benchmarks.layouts.compiled import convolutions, moves
-from benchmarks.layouts.hlo import Program, parse, same_instructions
-from benchmarks.layouts.programs import (
-    LAYOUTS,
-    Combination,
-    Compiled,
-    compile_pass,
-    make_batches,
-    make_states,
-    prove_equal,
-)
+from benchmarks.layouts import conclusions, figure, hlo, programs, report
+from benchmarks.layouts.convolutions import convolutions, moves
+from benchmarks.layouts.programs import LAYOUTS, Combination
+from benchmarks.layouts.proof import prove_equal
 from benchmarks.layouts.rows import LayoutResult, Row
-from flaxae.runs.workdir import write_atomically
+from benchmarks.layouts.settings import Settings
 
-if TYPE_CHECKING:
-    from benchmarks.layouts.__main__ import Settings
-
-_BATCHES = 8  # rotated; the timed step never sees the batch that it has just seen
-_SHORTEST_SAMPLE = 5e-3  # seconds, far above what waking up the host costs
+_BATCHES = 8  # rotated, so that no step gets the batch of the step before
+_SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
 
 
-def compare_layouts(settings: "Settings") -> None:
-    """Measures, shows and writes everything.
+def compare_layouts(settings: Settings) -> Finding:
+    """Measures, and prints the tables.
 
     Raises:
-        LayoutsDiffer: the layouts do not agree; nothing is timed after that.
-        OSError: a result cannot be written.
+        LayoutsDiffer: the layouts do not compute the same.
     """
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    # A cached program would make compilation look free.
-    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
     described = device.describe_device()
-    layout_report.show_start(described, settings.kernels)
-    ceilings = {dtype: measure_ceilings(dtype, smoke=settings.smoke) for dtype in settings.dtypes}
+    precision = described["matmul_precision"]
+    print(f"{device.line(described)}; kernels {settings.kernels}, matmul precision {precision}")
+    ceilings = {
+        dtype: roofline.measure_ceilings(dtype, smoke=settings.smoke) for dtype in settings.dtypes
+    }
     rows: list[Row] = []
     for row in measure(settings, ceilings):
-        layout_report.show_progress(row)
         rows.append(row)
-    sentence = layout_report.answer(rows, described, settings.smoke)
-    layout_report.show(rows, ceilings, device.peak_bytes())
-    print(f"\n{sentence}\n")
-    report = {
-        "benchmark": "layouts",
-        "sentence": sentence,
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": described,
-        "software": device.describe_software(),
-        "settings": {k: v for k, v in plain(vars(settings)).items() if k != "output_dir"},
-        "ceilings": plain(ceilings),
-        "device_peak_bytes": device.peak_bytes(),
-        "rows": plain(rows),
-    }
-    results, picture = paths(settings, described)
-    write_atomically(results, to_text(report).encode())
-    write_atomically(picture, layout_figure.draw(rows, described, sentence))
-    print(f"results {results}\npicture {picture}")
-    print(json.dumps(brief(report, results, picture)))
-
-
-def measure(settings: "Settings", ceilings: dict[str, Ceilings]) -> Iterator[Row]:
-    """Every combination in every pass, one after the other."""
-    for combination in combinations(settings):
-        states = make_states(combination)
-        batches = make_batches(combination, _BATCHES)
-        proof = prove_equal(states, batches[0], combination.dtype)
-        for passing in settings.passes:
-            compiled = {
-                layout: compile_pass(passing, states[layout], batches[0]) for layout in LAYOUTS
-            }
-            variants = {layout: program.run for layout, program in compiled.items()}
-            calls = calls_per_sample(variants, batches, shortest_sample=_SHORTEST_SAMPLE)
-            samples = interleave(variants, batches, repeats=settings.repeats, calls=calls)
-            texts = {layout: p.executable.as_text() or "" for layout, p in compiled.items()}
-            programs = {layout: parse(text) for layout, text in texts.items()}
-            results = {
-                layout: _result(
-                    compiled[layout], programs[layout], samples[layout], ceilings[combination.dtype]
-                )
-                for layout in LAYOUTS
-            }
-            same = all(texts.values()) and same_instructions(*programs.values())
-            yield Row(
-                combination,
-                passing,
-                proof,
-                calls,
-                results,
-                ratio_of_medians(samples["NCHW"], samples["NHWC"]),
-                same,
-                layout_report.explain(results["NHWC"], results["NCHW"], same)
-                if all(texts.values())
-                else "not reported: this backend shows no text of its programs",
-            )
-
-
-def combinations(settings: "Settings") -> list[Combination]:
-    """What the flags ask for; the fully connected model has no way to halve, so it comes once."""
-    grid = itertools.product(
-        settings.models, settings.downsample, settings.dtypes, settings.batch_sizes
+        nhwc, nchw = (tables.milliseconds(row.layouts[each].time.median) for each in LAYOUTS)
+        ratio = tables.interval(row.ratio, 3)
+        print(f"{row.title()}: NHWC {nhwc} ms, NCHW {nchw} ms, {ratio}", flush=True)
+    peak = device.peak_bytes()
+    report.show(rows, ceilings, peak)
+    return Finding(
+        described,
+        conclusions.answer(rows),
+        {"ceilings": ceilings, "device_peak_bytes": peak, "rows": rows},
+        {"ratios": [_brief(row) for row in rows]},
+        figure.draw(rows),
+        "NHWC and NCHW",
     )
+
+
+def combinations(settings: Settings) -> list[Combination]:
+    """What the flags ask for; the fully connected model has no downsampling and comes once."""
+    s = settings
+    grid = itertools.product(s.models, s.downsample, s.dtypes, s.batch_sizes)
     return [
-        Combination(
-            model,
-            settings.filters,
-            downsample,
-            dtype,
-            size,
-            settings.kernels,
-            settings.image_shape,
-        )
+        Combination(model, s.filters, downsample, dtype, size, s.kernels, s.image_shape)
         for model, downsample, dtype, size in grid
-        if model == "convolutional" or downsample == settings.downsample[0]
+        if model == "convolutional" or downsample == s.downsample[0]
     ]
 
 
-def paths(settings: "Settings", described: dict[str, Any]) -> tuple[Path, Path]:
-    """Where JSON and PNG go; a smoke run overwrites no result."""
-    name = f"layouts-{device.name_for_files(described['kind'])}"
-    name += "-smoke" if settings.smoke else ""
-    return settings.output_dir / f"{name}.json", settings.output_dir / f"{name}.png"
-
-
-def plain(value: Any) -> Any:
-    """Named tuples as dictionaries and paths as text, all the way down; for JSON."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def to_text(report: dict[str, Any]) -> str:
-    """Indented JSON with a list of numbers on one line."""
-    text = json.dumps(report, indent=1)
-    lists = re.compile(r"\[\s+([-+.\de]+(?:,\s+[-+.\de]+)*)\s+\]")
-    return lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
-
-
-def brief(report: dict[str, Any], results: Path, picture: Path) -> dict[str, Any]:
-    """The last line for machines: the answer, the ratios, and where the rest is."""
-    names = ("model", "downsample", "dtype", "batch_size")
-    return {
-        "benchmark": "layouts",
-        "device": report["device"]["kind"],
-        "sentence": report["sentence"],
-        "ratios": [
-            {name: row["combination"][name] for name in names}
-            | {"pass": row["passing"]}
-            | {key: row["ratio"][key] for key in ("value", "low", "high")}
-            for row in report["rows"]
-        ],
-        "results": str(results),
-        "picture": str(picture),
-    }
+def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Iterator[Row]:
+    """Every combination in every pass."""
+    for combination in combinations(settings):
+        states = programs.make_states(combination)
+        batches = programs.make_batches(combination, _BATCHES)
+        proof = prove_equal(states, batches[0], combination.dtype)
+        for passing in settings.passes:
+            compiled = [programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS]
+            variants = {o: program.run for o, program in zip(LAYOUTS, compiled, strict=True)}
+            calls = calls_per_sample(variants, batches, shortest_sample=_SHORTEST_SAMPLE)
+            samples = interleave(variants, batches, repeats=settings.repeats, calls=calls)
+            parsed = [hlo.parse(program.executable.as_text() or "") for program in compiled]
+            limits = ceilings[combination.dtype]
+            results = {
+                layout: _result(*each, samples[layout], limits)
+                for layout, *each in zip(LAYOUTS, compiled, parsed, strict=True)
+            }
+            ratio = ratio_of_medians(samples["NCHW"], samples["NHWC"])
+            same = all(p.computations for p in parsed) and hlo.same_instructions(*parsed)
+            why = conclusions.explain(*results.values(), same)
+            if not all(p.computations for p in parsed):
+                why = "not reported: this backend does not print its programs"
+            yield Row(combination, passing, proof, calls, results, ratio, same, why)
 
 
 def _result(
-    compiled: Compiled, program: Program, samples: list[float], ceilings: Ceilings
+    compiled: programs.Compiled,
+    program: hlo.Program,
+    samples: list[float],
+    ceilings: roofline.Ceilings,
 ) -> LayoutResult:
+    cost = roofline.cost(compiled.lowered, compiled.executable)
     return LayoutResult(
         compiled.trace_seconds,
         compiled.compile_seconds,
         summarize(samples),
         samples,
-        compiled.cost,
-        floor_seconds(compiled.cost, ceilings),
-        memory_bytes(compiled.executable),
+        cost,
+        roofline.floor_seconds(cost, ceilings),
+        roofline.memory_bytes(compiled.executable),
         convolutions(program, device.runtime()),
         moves(program),
     )
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    names = ("model", "downsample", "dtype", "batch_size")
+    named = {name: getattr(row.combination, name) for name in names}
+    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
+    return named | {"pass": row.passing} | values

@@ -1,10 +1,11 @@
-"""Reads the text of a compiled XLA program into computations of instructions.
+"""Parses the text of a compiled XLA program into computations of instructions.
 
 The grammar is that of `compiled.as_text()` (https://openxla.org/xla/operation_semantics and
-xla/hlo/parser). Lines that are no instruction are passed over.
+xla/hlo/parser). Lines that are not instructions are skipped.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Shape(NamedTuple):
-    """An array's type, its logical sizes, and its dimensions from the fastest-varying on."""
+    """An array's type, its logical sizes, and its dimensions from minor to major."""
 
     dtype: str
     sizes: tuple[int, ...]
@@ -22,13 +23,10 @@ class Shape(NamedTuple):
     def bytes(self) -> int:
         digits = re.search(r"\d+", self.dtype)
         bits = int(digits.group()) if digits else 8  # pred
-        count = 1
-        for size in self.sizes:
-            count *= size
-        return -(-count * bits // 8)
+        return -(-math.prod(self.sizes) * bits // 8)
 
     def order(self) -> tuple[int, ...]:
-        """Dimensions from major to minor; those of size 1 are nowhere in memory, so left out."""
+        """Dimensions from major to minor, without those of size 1: they have no place in memory."""
         return tuple(d for d in reversed(self.minor_to_major) if self.sizes[d] != 1)
 
 
@@ -38,104 +36,73 @@ class Instruction(NamedTuple):
     name: str
     shape: Shape | None  # the first array of a tuple; None for a token
     opcode: str
-    operands: tuple[str, ...]
+    operands: tuple[str, ...]  # names
     attributes: str
+
+    def attribute(self, pattern: str) -> str:
+        """The first group of a pattern in the attributes, or ""."""
+        match = re.search(pattern, self.attributes)
+        return match[1] if match else ""
+
+    def backend_config(self) -> dict[str, Any]:
+        """The backend's own attributes; empty if there are none, or they are not JSON."""
+        _, found, rest = self.attributes.partition("backend_config=")
+        try:
+            return json.JSONDecoder().raw_decode(rest)[0] if found else {}
+        except ValueError:
+            return {}
 
 
 class Program(NamedTuple):
-    """Computations by name, and for each fused one the fusion instruction that runs it."""
+    """Computations by name, and the fusion instruction that runs each fused one."""
 
     computations: dict[str, dict[str, Instruction]]
     fusions: dict[str, Instruction]
 
+    def instructions(self) -> Iterator[tuple[str, Instruction]]:
+        """Every instruction with the name of its computation."""
+        for name, computation in self.computations.items():
+            yield from ((name, instruction) for instruction in computation.values())
+
 
 _COMPUTATION = re.compile(r"^(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT\s+)?%?([\w.\-]+) = (.*)$")
+_INSTRUCTION = re.compile(
+    r"^\s+(?:ROOT\s+)?%?(?P<name>[\w.\-]+) = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)"
+    r"\((?P<operands>.*?)\)(?P<attributes>, \w+=.*)?$"
+)
 _SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\](?:\{([\d,]*)[^}]*\})?")
+_NAMES = re.compile(r"%[\w.\-]+|metadata=\{[^}]*\}|(calls|to_apply)=[\w.\-]+")
 
 
 def parse(text: str) -> Program:
     """The computations of a program's text."""
-    computations: dict[str, dict[str, Instruction]] = {}
+    program = Program({}, {})
     current: dict[str, Instruction] = {}
     for line in text.splitlines():
         if match := _INSTRUCTION.match(line):
-            instruction = _instruction(match[1], match[2])
-            current[instruction.name] = instruction
+            operands = tuple(re.findall(r"%([\w.\-]+)", match["operands"]))
+            shape, attributes = _shape(match["shape"]), match["attributes"] or ""
+            each = Instruction(match["name"], shape, match["opcode"], operands, attributes)
+            current[each.name] = each
+            if each.opcode == "fusion":
+                program.fusions[each.attribute(r"calls=%?([\w.\-]+)")] = each
         elif (match := _COMPUTATION.match(line)) and not line.startswith("HloModule"):
-            current = computations.setdefault(match[1], {})
-    fusions = {
-        called[1]: instruction
-        for instruction in _all(computations)
-        if instruction.opcode == "fusion"
-        and (called := re.search(r"calls=%?([\w.\-]+)", instruction.attributes))
-    }
-    return Program(computations, fusions)
+            current = program.computations.setdefault(match[1], {})
+    return program
 
 
 def same_instructions(one: Program, other: Program) -> bool:
     """Whether both programs are the same but for names and the order of independent lines."""
-    return _fingerprint(one) == _fingerprint(other)
-
-
-def _fingerprint(program: Program) -> Counter[tuple[str, Shape | None, str]]:
-    names = re.compile(r"%[\w.\-]+|metadata=\{[^}]*\}|(calls|to_apply)=[\w.\-]+")
-    return Counter(
-        (instruction.opcode, instruction.shape, names.sub("", instruction.attributes))
-        for instruction in _all(program.computations)
+    left, right = (
+        Counter((i.opcode, i.shape, _NAMES.sub("", i.attributes)) for _, i in each.instructions())
+        for each in (one, other)
     )
-
-
-def _all(computations: dict[str, dict[str, Instruction]]) -> Iterator[Instruction]:
-    return (instruction for each in computations.values() for instruction in each.values())
-
-
-def _instruction(name: str, text: str) -> Instruction:
-    """Takes "f32[8]{0} add(%a, %b), metadata={...}" apart."""
-    shape_end = _closing(text, 0) + 1 if text.startswith("(") else text.find(" ")
-    opcode, _, rest = text[shape_end:].strip().partition("(")
-    operands_end = _closing("(" + rest, 0) - 1
-    operands = re.split(r",(?![^\[{(]*[\]})])", rest[:operands_end])
-    # Older versions print "f32[8]{0} %a", newer ones "%a", some after a comment "/*index=5*/".
-    names = (operand.split()[-1] for operand in operands if operand.strip())
-    return Instruction(
-        name,
-        _shape(text[:shape_end]),
-        opcode.strip(),
-        tuple(re.sub(r"/\*.*?\*/|%", "", operand) for operand in names),
-        rest[operands_end + 1 :],
-    )
-
-
-def _closing(text: str, start: int) -> int:
-    """The index of the parenthesis that closes the one at `start`."""
-    depth = 0
-    for index in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[index], 0)
-        if depth == 0:
-            return index
-    return len(text)
+    return left == right
 
 
 def _shape(text: str) -> Shape | None:
     match = _SHAPE.search(text)
     if match is None or match[1] in ("token", "opaque"):
         return None
-    sizes = tuple(map(int, filter(None, match[2].split(","))))
-    layout = tuple(map(int, filter(None, (match[3] or "").split(","))))
+    sizes, layout = (tuple(map(int, re.findall(r"\d+", match[i] or ""))) for i in (2, 3))
     return Shape(match[1], sizes, layout or tuple(reversed(range(len(sizes)))))
-
-
-def attribute(instruction: Instruction, pattern: str) -> str:
-    """The first group of a pattern in the attributes, "" where it does not occur."""
-    match = re.search(pattern, instruction.attributes)
-    return match[1] if match else ""
-
-
-def backend_config(instruction: Instruction) -> dict[str, Any]:
-    """What the backend noted for itself; empty where there is nothing, or nothing readable."""
-    _, found, rest = instruction.attributes.partition("backend_config=")
-    try:
-        return json.JSONDecoder().raw_decode(rest)[0] if found else {}
-    except ValueError:
-        return {}

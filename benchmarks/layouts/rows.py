@@ -1,15 +1,16 @@
-"""What the layout benchmark finds out, row by row."""
+"""What the layout benchmark measures, row by row."""
 
 from typing import NamedTuple
 
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Cost
-from benchmarks.layouts.compiled import Convolution, Moves
-from benchmarks.layouts.programs import Combination, Proof
+from benchmarks.layouts.convolutions import Convolution, Moves
+from benchmarks.layouts.programs import Combination
+from benchmarks.layouts.proof import Proof
 
 
 class LayoutResult(NamedTuple):
-    """One layout's program in one row; seconds are those of one call."""
+    """One layout's program in one row; seconds are per call."""
 
     trace_seconds: float
     compile_seconds: float
@@ -30,6 +31,11 @@ class Row(NamedTuple):
     proof: Proof
     calls_per_sample: int
     layouts: dict[str, LayoutResult]
-    ratio: Interval  # NCHW / NHWC
+    ratio: Interval  # time of NCHW / time of NHWC
     same_program: bool
     explanation: str
+
+    def title(self) -> str:
+        c = self.combination
+        kind = c.downsample if c.model == "convolutional" else c.model
+        return f"{kind}, {c.dtype}, batch {c.batch_size}, {self.passing}"

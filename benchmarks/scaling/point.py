@@ -1,18 +1,13 @@
-"""One point of a sweep, measured in a process of its own: a JSON object in, another one out.
+"""One point of a sweep, measured in a process of its own, because a process has one memory peak.
 
-    python -m benchmarks.scaling_point '{"folder": ..., "images": 5000, "side": 28, ...}'
-
-It goes the way of `flaxae train`: opens the prepared dataset, places, compiles, and runs steps of
-epochs. A process of its own, because the most memory that was held is a property of a process.
+It does what `flaxae train` does: opens the prepared dataset, places, compiles, and runs steps. This
+is the only file of this benchmark that knows flaxae's model and trainer.
 """
 
 import itertools
-import json
 import math
-import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +16,10 @@ import jax
 from flax.training.train_state import TrainState
 
 from benchmarks.common import device
-from benchmarks.common.memory import mapped_of, private_growth
+from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
+from benchmarks.common.timing import seconds_of
 from benchmarks.scaling.dataset import NAME, images_path
-from benchmarks.train_step.worker import peak_bytes
+from benchmarks.scaling.growth import Point
 from flaxae.config import ComputeConfig, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from flaxae.data import store
 from flaxae.models.autoencoder import Autoencoder
@@ -32,113 +28,87 @@ from flaxae.training.epoch import EpochSums, Images, Trainer
 from flaxae.training.step import create_train_state, make_rngs
 
 _SHORTEST_BURST = 0.1  # seconds
-_LONGEST = 20.0  # seconds, after which bursts end, if there were some
-_FEWEST_BURSTS = 3  # but where fewer are asked for
+_LONGEST = 20.0  # seconds, after which no burst starts once there are enough
+_FEWEST_BURSTS = 3
 _PICKED = 20  # batches in a sample of picking
 
 
-class Request(NamedTuple):
-    """What to measure."""
+class Measured(NamedTuple):
+    """The measurements of a point, in seconds and bytes."""
 
-    folder: str  # holds the prepared dataset
-    images: int
-    side: int
-    batch: int
-    repeats: int
-    filters: Sequence[int]
-
-
-def main(text: str) -> int:
-    """Measures and replies on standard output; returns the exit status."""
-    # The reply has standard output's pipe for itself; whatever libraries print goes to errors.
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    try:
-        reply = measure(Request(**json.loads(text)))
-    except Exception as error:  # told to whoever asked, whatever it is
-        reply = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(reply), file=replies, flush=True)
-    return 1 if "error" in reply else 0
+    device: dict[str, Any]
+    steps_per_epoch: int
+    micro_batch: int | None
+    samples: dict[str, list[float]]
+    memory: dict[str, float | None]  # None: the system does not report it
 
 
-def measure(request: Request) -> dict[str, Any]:
-    """Samples in seconds and memory in bytes, in the order in which a training run meets them."""
-    jax.config.update("jax_enable_compilation_cache", False)  # cached, compilation would look free
-    config = configure(request)
+def measure(folder: Path, point: Point, filters: Sequence[int], repeats: int) -> Measured:
+    """Measures in the order of a training run; `folder` holds the prepared dataset.
+
+    Raises:
+        ValueError: the dataset is not that of the point.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
+    config = TrainConfig(
+        model=ModelConfig(filters=tuple(filters)),
+        data=DataConfig(dataset=NAME, data_dir=str(folder.absolute())),
+        optimizer=OptimizerConfig(batch_size=point.batch),
+        compute=ComputeConfig(compilation_cache="off"),
+    )
     use_every_core(config.model)
     keep_compiled_programs(config.compute.compilation_cache)
-    repeats = range(request.repeats)
-    samples = {"open_seconds": [timed(lambda: store.load(config.data)) for _ in repeats]}
+    turns = range(repeats)
+    opening = [seconds_of(partial(store.load, config.data)) for _ in turns]
     images = store.load(config.data)["train"].images
-    if images.shape != (request.images, request.side, request.side, 1):
-        raise ValueError(f"{request.folder} holds images of the shape {images.shape}")
+    if images.shape != (point.images, point.side, point.side, 1):
+        raise ValueError(f"{folder} holds images of the shape {images.shape}")
 
     rngs, placement = make_rngs(config.seed), place(config, images.shape[1:])
     model = Autoencoder(config.model, config.compute, images.shape[1:])
     state = placement.replicate(create_train_state(model, config.optimizer, rngs.init))
     trainer = Trainer(config, images, placement, rngs.train)
-    samples["compile_seconds"] = [timed(lambda: trainer.compile(state, 0))]
+    compilation = seconds_of(lambda: trainer.compile(state, 0))
 
-    map_all(config, images)
-    peak = peak_bytes()  # kept here, because the next lines make the system forget it
+    for _ in store.training_batches(images, point.batch, config.seed, 1):
+        pass  # maps the images that an epoch maps
+    peak = peak_bytes()  # read here, because `private_growth` resets the system's record
     _, order = private_growth(lambda: shuffle(config, images, epoch=2))
-    samples["shuffle_seconds"] = [timed(partial(shuffle, config, images, turn)) for turn in repeats]
-    samples["pick_seconds"] = [pick(config, images, turn) for turn in repeats]
-    steps, step = private_growth(lambda: bursts(trainer, state, request.repeats))
-    samples["step_seconds"] = steps
-    return {
-        "device": device.describe_device(),
-        "steps_per_epoch": trainer.steps_per_epoch,
-        "micro_batch": placement.micro_batch,
-        "samples": samples,
-        "memory": {
-            "peak_bytes": max(peak, peak_bytes()),
-            # Where the device has memory of its own, a step's is there.
-            "step_bytes": device.peak_bytes() or step,
-            "mapped_bytes": mapped_of(images_path(Path(request.folder))),
-            "order_bytes": order,
-        },
+    samples = {
+        "open_seconds": opening,
+        "compile_seconds": [compilation],
+        "shuffle_seconds": [seconds_of(partial(shuffle, config, images, turn)) for turn in turns],
+        "pick_seconds": [pick(config, images, turn) for turn in turns],
     }
-
-
-def configure(request: Request) -> TrainConfig:
-    """The flags of the training run that is measured; the rest are the defaults."""
-    return TrainConfig(
-        model=ModelConfig(filters=tuple(request.filters)),
-        data=DataConfig(dataset=NAME, data_dir=str(Path(request.folder).absolute())),
-        optimizer=OptimizerConfig(batch_size=request.batch),
-        compute=ComputeConfig(compilation_cache="off"),
-    )
-
-
-def map_all(config: TrainConfig, images: Images) -> None:
-    """Picks every batch of an epoch once, which maps whatever a training run would map."""
-    for _ in store.training_batches(images, config.optimizer.batch_size, config.seed, 1):
-        pass
+    steps, growth = private_growth(lambda: bursts(trainer, state, repeats))
+    memory = {
+        "peak_bytes": max(peak, peak_bytes()),
+        "step_bytes": device.peak_bytes() or growth,  # of the device, if it has its own memory
+        "mapped_bytes": mapped_of(images_path(folder)),
+        "order_bytes": order,
+    }
+    described, micro_batch = device.describe_device(), placement.micro_batch
+    samples |= {"step_seconds": steps}
+    return Measured(described, trainer.steps_per_epoch, micro_batch, samples, memory)
 
 
 def shuffle(config: TrainConfig, images: Images, epoch: int) -> list[store.Rows]:
-    """The rows of an epoch's first few batches: the whole epoch is shuffled for the first."""
+    """The rows of an epoch's first batches; the first one shuffles the whole epoch."""
     batches = store.training_rows(len(images), config.optimizer.batch_size, config.seed, epoch)
     return list(itertools.islice(batches, _PICKED))
 
 
 def pick(config: TrainConfig, images: Images, epoch: int) -> float:
-    """Seconds to gather the images of a batch once its rows are known, as a mean over some."""
+    """The mean of the seconds that it takes to gather a batch's images by its rows."""
     batches = shuffle(config, images, epoch)
-
-    def gather() -> None:
-        for batch in batches:
-            images[batch.rows]
-
-    return timed(gather) / len(batches)
+    return seconds_of(lambda: [images[batch.rows] for batch in batches]) / len(batches)
 
 
 def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
-    """Seconds a step, of bursts of steps that last a tenth of a second or are one call long."""
-    state, warm_up = burst(trainer, state, epoch=1, calls=1)
-    # Not the first epoch's first call: its pages and threads are new.
-    state, seconds = burst(trainer, state, 2, 1) if warm_up < _LONGEST / 10 else (state, warm_up)
+    """Seconds a step, of bursts that last a tenth of a second or have one call."""
+    state, seconds = burst(trainer, state, epoch=1, calls=1)
+    if seconds < _LONGEST / 10:  # the first call includes new threads and memory: time another
+        state, seconds = burst(trainer, state, epoch=2, calls=1)
     calls = max(1, math.ceil(_SHORTEST_BURST / seconds))
     samples: list[float] = []
     start = time.perf_counter()
@@ -151,25 +121,14 @@ def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
 
 
 def burst(trainer: Trainer, state: TrainState, epoch: int, calls: int) -> tuple[TrainState, float]:
-    """The first calls of an epoch; seconds a step, without the shuffling before the first."""
-    asked: list[float] = []
+    """Runs the first calls of an epoch; seconds a step, without the shuffling before the first."""
+    times: list[float] = []
 
     def stop() -> bool:
-        # Asked before every call, when its batch has been picked.
-        asked.append(time.perf_counter())
-        return len(asked) > calls
+        # The trainer calls this before every call of the program, after it has picked the batch.
+        times.append(time.perf_counter())
+        return len(times) > calls
 
     state, sums = trainer.run_epoch(state, epoch, EpochSums(), lambda *_: None, stop)
     jax.block_until_ready(state)
-    return state, (time.perf_counter() - asked[0]) / sums.steps
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that something takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    return state, (time.perf_counter() - times[0]) / sums.steps

@@ -1,11 +1,11 @@
-"""What the benchmark of the training step compares, and what it finds out, row by row."""
+"""The variants of the training step, and what the benchmark measures of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.common.intervals import Interval, Summary
 
-TOLERANCE = 1e-4  # nats a pixel: the largest difference of two losses that makes them equal
+TOLERANCE = 1e-4  # nats a pixel: the largest difference between the losses of equal steps
 
 
 class Variant(NamedTuple):
@@ -13,15 +13,15 @@ class Variant(NamedTuple):
 
     name: str
     framework: str  # the module benchmarks/train_step/steps/in_<framework>.py
-    form: str  # its word for `build`
-    peer: str | None  # the value of --peers that asks for it
-    spins: bool = False  # threads wait for each other in loops: crawls beside other work
-    models: tuple[str, ...] | None = None  # those for which it differs from its neighbor; all
+    form: str  # passed to the module's `build`
+    peer: str | None  # the value of --peers that adds it
+    spins: bool = False  # idle threads spin, so that it is very slow beside other work
+    models: tuple[str, ...] | None = None  # those for which the form exists; None: all
 
 
 _CONVOLUTIONAL = ("convolutional", "convolutional_stride")
-REFERENCE = "flaxae plain"  # the meaning that the others have to have
-SUBJECT = "flaxae fast"  # what the others are compared with
+REFERENCE = "flaxae plain"  # defines the losses that are right
+SUBJECT = "flaxae fast"  # the denominator of all ratios
 VARIANTS = (
     Variant(SUBJECT, "flaxae", "fast", None),
     Variant(REFERENCE, "flaxae", "plain", None),
@@ -33,10 +33,6 @@ VARIANTS = (
 )
 
 
-class StepsDiffer(Exception):
-    """flaxae's own forms do not compute the same: there is nothing to compare."""
-
-
 class Proof(NamedTuple):
     """How far a variant's losses are from those of the reference."""
 
@@ -46,33 +42,36 @@ class Proof(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One variant's steps; times in seconds a step."""
+    """The times of one variant, in seconds a step."""
 
     proof: Proof
     steps_per_burst: int
     wall: Summary
     cpu: Summary
-    faults: float  # page faults a step, median
+    faults: float  # median of page faults a step
     peak_bytes: int  # of the whole process since its start
-    ratio: Interval  # wall time over that of flaxae's fast form
+    ratio: Interval  # wall time / wall time of the subject
     wall_samples: list[float]
     cpu_samples: list[float]
     fault_samples: list[float]
 
 
 class Row(NamedTuple):
-    """One model and batch size in all variants that were proven equal."""
+    """One model and batch size in all variants whose losses are equal."""
 
     model: str
     batch_size: int
-    flops: float | None  # of a step, counted by XLA in the plain form
-    floor_seconds: float | None  # those at the rate of a large matrix product
+    flops: float | None  # of a step, XLA's count for the plain form
+    floor_seconds: float | None  # these operations at the rate of a large matrix product
     results: dict[str, Result]
-    unequal: dict[str, Proof]  # not timed
+    unequal: dict[str, Proof]  # variants that are not timed
+
+    def title(self) -> str:
+        return f"{self.model}, batch {self.batch_size}"
 
 
 def compare_losses(losses: Sequence[float], reference: Sequence[float]) -> Proof:
-    """Whether two trainings are the same, step by step; a NaN never is."""
+    """Compares two trainings step by step; NaN is never equal."""
     differences = [abs(one - other) for one, other in zip(losses, reference, strict=True)]
     equal = all(difference <= TOLERANCE for difference in differences)
     return Proof(len(differences), max(differences), equal)

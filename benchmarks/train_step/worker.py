@@ -1,123 +1,76 @@
-"""One form of the training step in a process of its own: answers requests, a line each, by JSON.
+"""One form of the training step in a process of its own.
 
-    python -m benchmarks.step_worker torch contiguous convolutional
-
-    prove BATCH_SIZE STEPS    the losses of the first steps, each waited for
-    burst STEPS               time and page faults of steps of that batch size, the last waited for
-    quit
-
-A process of its own, because each framework brings threads, memory and environment variables that
-would disturb the others; resident, so that bursts of all of them can alternate.
+Each framework has threads, memory and environment variables that would disturb the others. The
+process stays resident, so that bursts of all variants can alternate.
 """
 
 import importlib
 import itertools
-import json
-import os
 import resource
-import sys
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from benchmarks.common.memory import peak_bytes
 from benchmarks.train_step.steps.program import Program
 from benchmarks.train_step.steps.workload import Workload, make_batches
 
-Reply = dict[str, Any]
+
+class Burst(NamedTuple):
+    """What several steps took, per step."""
+
+    wall: float  # seconds
+    cpu: float  # seconds
+    faults: float  # pages that the system had to supply
+    peak_bytes: int  # of the process since its start
 
 
-def main(framework: str, variant: str, model: str) -> int:
-    """Serves until `quit` or the end of the input; returns the exit status."""
-    # Replies have standard output's pipe for themselves; whatever libraries print goes to errors.
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+class Session:
+    """The function of a worker: answers the requests "greet", "prove" and "burst"."""
 
-    def send(reply: Reply) -> None:
-        print(json.dumps(reply), file=replies, flush=True)
+    def __init__(self, framework: str, form: str, model: str) -> None:
+        self.framework, self.form, self.workload = framework, form, Workload(model)
+        self.inputs: list[Any] = []
 
-    try:
-        workload = Workload(model)
-        module = importlib.import_module(f"benchmarks.train_step.steps.in_{framework}")
-        program: Program = module.build(workload, variant)
-        send({"device": program.device, "versions": program.versions})
-        answer = answering(program, lambda size: make_batches(size, workload.image_shape))
-        serve(answer, sys.stdin, send)
-    except Exception as error:  # told to whoever asked, whatever it is
-        send({"error": f"{type(error).__name__}: {error}"})
-        return 1
-    return 0
+    def __call__(self, request: str, *numbers: int) -> Any:
+        return getattr(self, request)(*numbers)
 
+    def greet(self) -> tuple[str, dict[str, str]]:
+        """Builds the program; returns its device and the versions of its libraries."""
+        module = importlib.import_module(f"benchmarks.train_step.steps.in_{self.framework}")
+        self.program: Program = module.build(self.workload, self.form)
+        return self.program.device, self.program.versions
 
-def serve(
-    answer: Callable[[str], Reply], requests: Iterable[str], send: Callable[[Reply], None]
-) -> None:
-    """Answers line by line, until "quit" or the last line."""
-    for line in requests:
-        if line.strip() == "quit":
-            return
-        send(answer(line))
+    def prove(self, batch_size: int, steps: int) -> list[float]:
+        """The losses of the first steps with batches of this size, which later bursts take too."""
+        batches = make_batches(batch_size, self.workload.image_shape)
+        self.inputs = [self.program.to_input(images) for images in batches]
+        return losses(self.program, self.inputs, steps)
 
-
-def answering(program: Program, batches_of: Callable[[int], list[Any]]) -> Callable[[str], Reply]:
-    """What a program answers to a request."""
-    inputs: list[Any] = []
-
-    def prove(batch_size: int, steps: int) -> Reply:
-        inputs[:] = [program.to_input(images) for images in batches_of(batch_size)]
-        program.restart()
-        rotated = itertools.islice(itertools.cycle(inputs), steps)
-        return {"losses": [program.wait(program.step(batch)) for batch in rotated]}
-
-    def burst(steps: int) -> Reply:
-        if not inputs:
+    def burst(self, steps: int) -> Burst:
+        """Times steps on the batches of the last proof."""
+        if not self.inputs:
             raise ValueError("a burst came before any prove, which sets the batch size")
-        return measure(program, [inputs[step % len(inputs)] for step in range(steps)])
+        return measure(self.program, list(itertools.islice(itertools.cycle(self.inputs), steps)))
 
-    requests = {"prove": prove, "burst": burst}
 
-    def answer(line: str) -> Reply:
-        name, *numbers = line.split()
-        if name not in requests:
-            raise ValueError(f"got the request {name!r}; expected prove, burst or quit")
-        return requests[name](*map(int, numbers))
-
-    return answer
+def losses(program: Program, inputs: Sequence[Any], steps: int) -> list[float]:
+    """Trains from the first weights; blocks on each step's loss, in nats a pixel."""
+    program.restart()
+    rotated = itertools.islice(itertools.cycle(inputs), steps)
+    return [program.wait(program.step(batch)) for batch in rotated]
 
 
 def measure(
-    program: Program, batches: list[Any], clock: Callable[[], float] = time.perf_counter
-) -> Reply:
-    """Runs a step on each batch and waits for the last: seconds and page faults a step."""
+    program: Program, inputs: Sequence[Any], clock: Callable[[], float] = time.perf_counter
+) -> Burst:
+    """Runs a step on each input and blocks on the last."""
     before, start = resource.getrusage(resource.RUSAGE_SELF), clock()
     pending = None
-    for batch in batches:
+    for batch in inputs:
         pending = program.step(batch)
     program.wait(pending)
     seconds, after = clock() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    steps = len(batches)
-    return {
-        "wall": seconds / steps,
-        "cpu": cpu / steps,
-        "faults": (after.ru_minflt - before.ru_minflt) / steps,
-        "peak_bytes": peak_bytes(),
-    }
-
-
-def peak_bytes() -> int:
-    """The most memory that this process had resident at once, since its start.
-
-    Where there is /proc it is read there: ru_maxrss begins with the size of the parent.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size if sys.platform == "darwin" else 1024 * size
-    (line,) = (line for line in lines if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    faults, steps = after.ru_minflt - before.ru_minflt, len(inputs)
+    return Burst(seconds / steps, cpu / steps, faults / steps, peak_bytes())

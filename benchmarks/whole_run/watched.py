@@ -1,9 +1,10 @@
-"""A training run that reports on itself: until its first step, or its memory after each epoch.
+"""A training run that reports its first finished step, or its memory before each epoch.
 
-    python -m benchmarks.watched_run step train --workdir ...
-    python -m benchmarks.watched_run epochs train --workdir ...
+    python -m benchmarks.whole_run.watched step train --workdir ...
+    python -m benchmarks.whole_run.watched epochs train --workdir ...
 
-Prints JSON objects, a line each, on standard output; what the run prints goes to standard error.
+Prints one JSON object per line on standard output. What the run prints goes to standard error. This
+is the only file of this benchmark that knows flaxae's trainer, whose method it replaces.
 """
 
 import itertools
@@ -17,37 +18,35 @@ from flaxae.commands.main import main as flaxae
 
 
 def watch(until: str, arguments: list[str]) -> int:
-    """Runs flaxae with `arguments`; ends it after the first step where `until` is "step"."""
-    # Imports what `train` imports; here, after the cli as in run.py.
-    from benchmarks.common.memory import resident
-    from benchmarks.train_step.worker import peak_bytes
-    from flaxae.training.epoch import EpochSums, OnCall, Trainer
+    """Runs flaxae with `arguments`; ends it after the first step if `until` is "step"."""
+    # Imported here, after flaxae's command line, as in a run that is not watched.
+    from benchmarks.common.memory import peak_bytes, resident
+    from flaxae.training.epoch import Trainer
 
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     run_epoch = Trainer.run_epoch
 
     def first_step(
-        trainer: Trainer, state: Any, epoch: int, sums: EpochSums, on_call: OnCall, stop: Any
+        self: Trainer, state: Any, epoch: int, sums: Any, on_call: Any, stop: Any
     ) -> Any:
         calls = itertools.count(1)
 
-        def told(*numbers: Any) -> None:
+        def end_after_step(*numbers: Any) -> None:
             on_call(*numbers)
-            # A call's metrics are fetched in the next one: the second knows of a finished step.
+            # A call fetches the metrics of the call before: at the second, a step has finished.
             if next(calls) == 2:
                 print(json.dumps({"now": time.time()}), file=replies, flush=True)
                 os._exit(0)
 
-        return run_epoch(trainer, state, epoch, sums, told, stop)
+        return run_epoch(self, state, epoch, sums, end_after_step, stop)
 
-    def whole_epoch(trainer: Trainer, state: Any, epoch: int, sums: EpochSums, *rest: Any) -> Any:
-        # What the epoch before has left behind: its evaluation, picture and checkpoint included.
+    def whole_epoch(self: Trainer, state: Any, epoch: int, *rest: Any) -> Any:
+        # Includes what the evaluation, picture and checkpoint of the last epoch have left.
         memory = resident()
-        private = memory.private if memory else None
-        reply = {"epoch": epoch, "private_bytes": private, "peak_bytes": peak_bytes()}
-        print(json.dumps(reply), file=replies, flush=True)
-        return run_epoch(trainer, state, epoch, sums, *rest)
+        reply = {"epoch": epoch, "private_bytes": memory.private if memory else None}
+        print(json.dumps(reply | {"peak_bytes": peak_bytes()}), file=replies, flush=True)
+        return run_epoch(self, state, epoch, *rest)
 
     Trainer.run_epoch = first_step if until == "step" else whole_epoch
     return flaxae(arguments)

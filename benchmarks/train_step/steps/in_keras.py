@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no news about instructions of this processor
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no messages about the processor
 
 import keras  # pyright: ignore[reportMissingImports]
 import numpy as np
@@ -12,34 +12,25 @@ import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from benchmarks.train_step.steps.kernels import for_keras
 from benchmarks.train_step.steps.program import Program
-from benchmarks.train_step.steps.workload import (
-    LEARNING_RATE,
-    WEIGHT_DECAY,
-    Layer,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
-# Keras adds it before the second moment's bias is corrected, which in the first 20 steps makes it
-# 32 to 7 times as large as elsewhere. This stays nearest to the others' 1e-8.
+# Keras adds epsilon before it corrects the bias of the second moment. In the first 20 steps its
+# effect is 32 to 7 times as large as in the other frameworks. This value is nearest to their 1e-8.
 _EPSILON = 5e-10
 
 
-def build(workload: Workload, variant: str) -> Program:
-    """`variant` is "plain" (TensorFlow's own operations) or "jit_compile" (XLA)."""
+def build(workload: Workload, form: str) -> Program:
+    """`form` is "plain" (TensorFlow's own operations) or "jit_compile" (XLA)."""
     model = _model(workload)
     weights = [w for layer in layers(workload) for w in (for_keras(layer), layer.bias)]
 
     def restart() -> None:
-        optimizer = keras.optimizers.AdamW(
-            LEARNING_RATE, weight_decay=WEIGHT_DECAY, epsilon=_EPSILON
-        )
+        rate, decay, _ = ADAMW
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, epsilon=_EPSILON)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         model.set_weights(weights)
-        xla: Any = variant == "jit_compile"  # declared as "auto" alone
+        xla: Any = form == "jit_compile"  # its declared type is "auto" only
         model.compile(optimizer, loss, jit_compile=xla)
         model.make_train_function()
 
@@ -47,13 +38,13 @@ def build(workload: Workload, variant: str) -> Program:
         return tf.constant(to_float(images))
 
     def step(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        # `fit` and `train_on_batch` call this function too, and then fetch the loss every time.
+        # `fit` and `train_on_batch` call this function too, and fetch the loss after every call.
         assert model.train_function is not None
         return model.train_function(iter([(images, images)]))
 
     def wait(logs: dict[str, tf.Tensor]) -> float:
         loss = float(logs["loss"])
-        model.reset_metrics()  # else the next loss is a mean with this one
+        model.reset_metrics()  # otherwise the next loss is a mean that includes this one
         return loss
 
     restart()

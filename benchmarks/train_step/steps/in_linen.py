@@ -1,4 +1,4 @@
-"""The step in flax.linen and optax, as anyone would write it first."""
+"""The step in flax.linen and optax, written in the most direct way."""
 
 import flax
 import flax.linen as nn
@@ -7,21 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.train_step.steps import in_jax
 from benchmarks.train_step.steps.program import Program
-from benchmarks.train_step.steps.workload import (
-    EPSILON,
-    LEARNING_RATE,
-    WEIGHT_DECAY,
-    Layer,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 
 class Autoencoder(nn.Module):
-    """The layers one after the other."""
+    """The layers in a sequence."""
 
     workload: Workload
 
@@ -40,16 +32,16 @@ class Autoencoder(nn.Module):
         return x[:, top : top + shape[1], left : left + shape[2]]
 
 
-def build(workload: Workload, variant: str) -> Program:
-    """There is one variant."""
+def build(workload: Workload, form: str) -> Program:
+    """There is one form."""
     model = Autoencoder(workload)
     weights = {
         str(index): {"kernel": jnp.asarray(layer.kernel), "bias": jnp.asarray(layer.bias)}
         for index, layer in enumerate(layers(workload))
     }
     kernels = jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-    optimizer = optax.adamw(LEARNING_RATE, eps=EPSILON, weight_decay=WEIGHT_DECAY, mask=kernels)
-    state = [(weights, optimizer.init(weights))]
+    rate, decay, epsilon = ADAMW
+    optimizer = optax.adamw(rate, eps=epsilon, weight_decay=decay, mask=kernels)
 
     @jax.jit
     def train_step(state, images):
@@ -63,22 +55,13 @@ def build(workload: Workload, variant: str) -> Program:
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    def restart() -> None:
-        state[:] = [(weights, optimizer.init(weights))]
+    fresh = (weights, optimizer.init(weights))
+    versions = {"flax": flax.__version__}
+    return in_jax.program(train_step, fresh, _to_input, versions)
 
-    def step(images: jax.Array) -> jax.Array:
-        state[0], loss = train_step(state[0], images)
-        return loss
 
-    def wait(loss: jax.Array) -> float:
-        jax.block_until_ready(state)
-        return float(loss)
-
-    def to_input(images: np.ndarray) -> jax.Array:
-        return jax.device_put(to_float(images))
-
-    versions = {"jax": jax.__version__, "flax": flax.__version__}
-    return Program(restart, to_input, step, wait, jax.default_backend(), versions)
+def _to_input(images: np.ndarray) -> jax.Array:
+    return jax.device_put(to_float(images))
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

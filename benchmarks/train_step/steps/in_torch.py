@@ -1,4 +1,4 @@
-"""The step in PyTorch, eager, with its tensors contiguous or channels_last."""
+"""The step in eager PyTorch, with contiguous or channels_last tensors."""
 
 from typing import Any
 
@@ -9,22 +9,13 @@ from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
 from benchmarks.train_step.steps.kernels import for_torch
 from benchmarks.train_step.steps.program import Program
-from benchmarks.train_step.steps.workload import (
-    EPSILON,
-    LEARNING_RATE,
-    WEIGHT_DECAY,
-    Layer,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 
-def build(workload: Workload, variant: str) -> Program:
-    """`variant` is "contiguous" or "channels_last"."""
+def build(workload: Workload, form: str) -> Program:
+    """`form` is "contiguous" or "channels_last"."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    order: Any = torch.channels_last if variant == "channels_last" else torch.contiguous_format
+    order: Any = torch.channels_last if form == "channels_last" else torch.contiguous_format
     model = Autoencoder(workload)
     model.to(device)
     model.to(memory_format=order)  # pyright: ignore[reportCallIssue]
@@ -37,14 +28,13 @@ def build(workload: Workload, variant: str) -> Program:
             for module, layer in zip(parts, every, strict=True):
                 module.weight.copy_(torch.from_numpy(for_torch(layer)))
                 module.bias.copy_(torch.from_numpy(layer.bias))
-        kernels = [module.weight for module in parts]
-        biases = [module.bias for module in parts]
+        rate, decay, epsilon = ADAMW
         groups = [
-            {"params": kernels, "weight_decay": WEIGHT_DECAY},
-            {"params": biases, "weight_decay": 0.0},
+            {"params": [module.weight for module in parts], "weight_decay": decay},
+            {"params": [module.bias for module in parts], "weight_decay": 0.0},
         ]
-        # Fused: one call for all parameters, PyTorch's fastest.
-        optimizer[:] = [torch.optim.AdamW(groups, LEARNING_RATE, eps=EPSILON, fused=True)]
+        # The fused form, one call for all parameters, is PyTorch's fastest.
+        optimizer[:] = [torch.optim.AdamW(groups, rate, eps=epsilon, fused=True)]
 
     def to_input(images: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(to_float(images).transpose(0, 3, 1, 2))
@@ -68,14 +58,14 @@ def build(workload: Workload, variant: str) -> Program:
 
 
 class Autoencoder(nn.Module):
-    """The layers one after the other."""
+    """The layers in a sequence."""
 
     def __init__(self, workload: Workload) -> None:
         super().__init__()
         self.workload = workload
         self.layers = layers(workload)
         self.parts = nn.ModuleList(_part(layer) for layer in self.layers)
-        # What the last upsampling gives too much lies outside the image: no copy without it.
+        # The surplus row and column of the last upsampling lie outside the image: no need to crop.
         self.uncropped = len(self.layers) - 2 if min(crops(workload)) > 0 else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,11 +91,11 @@ def _part(layer: Layer) -> nn.Module:
 
 
 def _apply(layer: Layer, part: nn.Module, x: torch.Tensor, crop: bool) -> torch.Tensor:
-    """A layer padded as SAME is elsewhere, for which PyTorch has no word beside a stride."""
+    """A layer with SAME padding, which PyTorch does not offer with a stride."""
     if layer.stride == 1:
         return part(x)
     height, width = x.shape[2:]
-    if layer.kind == "transposed":  # gives one row and one column more
+    if layer.kind == "transposed":  # its result has one row and one column more
         return part(x)[:, :, : 2 * height, : 2 * width] if crop else part(x)
-    # An even size is padded at its end only, an odd one at both.
+    # An even size is padded at its end only, an odd size at both ends.
     return part(F.pad(x, (width % 2, 1, height % 2, 1)))

@@ -1,4 +1,4 @@
-"""What every form of the training step offers to the worker that runs it."""
+"""The interface of every form of the training step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ import numpy as np
 class Program(NamedTuple):
     """A model with its optimizer, and the step that trains it."""
 
-    restart: Callable[[], None]  # back to the first weights, with a fresh optimizer
+    restart: Callable[[], None]  # back to the first weights, with a new optimizer
     to_input: Callable[[np.ndarray], Any]  # uint8 NHWC images as the step takes them
     step: Callable[[Any], Any]  # dispatches one step
-    wait: Callable[[Any], float]  # for everything dispatched; the last step's loss, nats a pixel
+    wait: Callable[[Any], float]  # blocks on all steps; the last one's loss in nats a pixel
     device: str  # "cpu", "gpu" or "tpu"
     versions: dict[str, str]

@@ -1,7 +1,7 @@
-"""The model, the weights and the images that every form of the step starts from: numpy alone.
+"""The model, the weights and the images that every form of the step starts from, in numpy.
 
-Each worker makes them anew from the same seeds, so that nothing has to be sent. The weights are in
-flaxae's order: kernels HWIO, and a transposed kernel as `lax.conv_transpose` reads it.
+Each process makes them from the same seeds. The weights have flaxae's order: kernels are HWIO, and
+a transposed kernel is as `lax.conv_transpose` takes it.
 """
 
 import itertools
@@ -15,25 +15,23 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 MODELS = ("convolutional", "convolutional_stride", "fully_connected")
 IMAGE_SHAPE: Shape = (28, 28, 1)
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 1e-5  # AdamW's, on kernels only
-EPSILON = 1e-8  # AdamW's
+ADAMW = (1e-3, 1e-5, 1e-8)  # learning rate, weight decay (of kernels only), epsilon
 
-_BATCHES = 8  # take turns: a step never sees the batch that it has just seen
+_BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _BLOBS = 3  # in an image
 _BLOB_RADIUS = 3.0  # pixels
-_NOISE = 0.2  # of the range of light
+_NOISE = 0.2  # of the range of brightness
 
 
 class Layer(NamedTuple):
-    """What a layer computes and with which weights."""
+    """A layer's kind and weights."""
 
     kind: Kind
     kernel: np.ndarray
     bias: np.ndarray
     stride: int  # 1 for a dense one
-    activated: bool  # by a ReLU; the layer that gives the logits is not
-    pooled: bool  # 2x2 max pooling follows
+    activated: bool  # by a ReLU; the last layer, which gives the logits, is not
+    pooled: bool  # followed by 2x2 max pooling
 
 
 class Workload(NamedTuple):
@@ -46,10 +44,10 @@ class Workload(NamedTuple):
 
 
 def layers(workload: Workload) -> list[Layer]:
-    """The layers in the order in which an image goes through them, freshly initialized.
+    """The layers in the order in which an image passes them, with their first weights.
 
-    Kernels by He et al. 2015, https://arxiv.org/abs/1502.01852; biases small and not zero, so that
-    one which is forgotten or mixed up shows in the loss.
+    Kernels are initialized by He et al. 2015, https://arxiv.org/abs/1502.01852. Biases are small
+    but not zero, so that a missing or swapped bias changes the loss.
 
     Raises:
         ValueError: there is no such model.
@@ -58,61 +56,46 @@ def layers(workload: Workload) -> list[Layer]:
         raise ValueError(f"got the model {workload.model!r}; expected one of {MODELS}")
     generator = np.random.default_rng(0)
 
-    def layer(
-        kind: Kind,
-        shape: tuple[int, ...],
-        stride: int = 1,
-        activated: bool = True,
-        pooled: bool = False,
-    ) -> Layer:
+    def layer(kind: Kind, shape: tuple[int, ...], stride: int = 1, pooled: bool = False) -> Layer:
         deviation = math.sqrt(2 / math.prod(shape[:-1]))
         kernel = generator.normal(0, deviation, shape).astype(np.float32)
         bias = generator.normal(0, 0.05, shape[-1]).astype(np.float32)
-        return Layer(kind, kernel, bias, stride, activated, pooled)
+        return Layer(kind, kernel, bias, stride, True, pooled)
 
+    found = []
     if workload.model == "fully_connected":
         pixels = math.prod(workload.image_shape)
         units = [pixels, *workload.hidden_units, *workload.hidden_units[-2::-1], pixels]
-        last = len(units) - 2
-        return [
-            layer("dense", pair, activated=index < last)
-            for index, pair in enumerate(itertools.pairwise(units))
-        ]
-    channels, found = workload.image_shape[2], []
-    pooled = workload.model == "convolutional"
-    for filters in workload.filters:
-        found.append(layer("convolution", (3, 3, channels, filters)))
-        found.append(layer("convolution", (3, 3, filters, filters), pooled=pooled))
-        if not pooled:
-            found.append(layer("convolution", (3, 3, filters, filters), 2))
-        channels = filters
-    for filters in reversed(workload.filters):
-        found.append(layer("transposed", (3, 3, channels, filters), 2))
-        channels = filters
-    output = (3, 3, channels, workload.image_shape[2])
-    return [*found, layer("transposed", output, activated=False)]
-
-
-def decoder_layers(workload: Workload, every: list[Layer]) -> int:
-    """The place of the decoder's first layer among all."""
-    if workload.model == "fully_connected":
-        return len(workload.hidden_units)
-    return sum(layer.kind == "convolution" for layer in every)
+        found = [layer("dense", pair) for pair in itertools.pairwise(units)]
+    else:
+        channels = workload.image_shape[2]
+        pooled = workload.model == "convolutional"
+        for filters in workload.filters:
+            found.append(layer("convolution", (3, 3, channels, filters)))
+            found.append(layer("convolution", (3, 3, filters, filters), pooled=pooled))
+            if not pooled:
+                found.append(layer("convolution", (3, 3, filters, filters), 2))
+            channels = filters
+        for filters in reversed(workload.filters):
+            found.append(layer("transposed", (3, 3, channels, filters), 2))
+            channels = filters
+        found.append(layer("transposed", (3, 3, channels, workload.image_shape[2])))
+    return [*found[:-1], found[-1]._replace(activated=False)]
 
 
 def crops(workload: Workload) -> tuple[int, int]:
-    """Rows and columns that the last layer gives beyond the image."""
+    """The surplus rows and columns of the last layer's result."""
     factor = 2 ** len(workload.filters)
-    height, width = (-(-size // factor) * factor - size for size in workload.image_shape[:2])
+    height, width = (-size % factor for size in workload.image_shape[:2])
     return height, width
 
 
 def make_batches(batch_size: int, shape: Shape, count: int = _BATCHES) -> list[np.ndarray]:
-    """Batches of uint8 images of soft blobs at random places on faint noise.
+    """Batches of uint8 images [batch, height, width, channels]: soft blobs on faint noise.
 
-    Blobs to have something to learn: on noise alone the loss stays at log 2 whatever the weights
-    do, and equal losses would prove nothing. Noise, because of pixels that are hardly ever lit the
-    gradients are as small as AdamW's epsilon, which frameworks put in different places.
+    A model can learn the blobs. On noise alone the loss stays at log 2 for any weights, so equal
+    losses would prove nothing. The noise keeps gradients far above AdamW's epsilon, which the
+    frameworks add in different places.
     """
     generator = np.random.default_rng(1)
     height, width, channels = shape

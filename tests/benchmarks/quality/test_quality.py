@@ -1,6 +1,8 @@
 import json
 
-from benchmarks.quality import __main__ as results_table
+from benchmarks.common.command import run
+from benchmarks.quality import results
+from benchmarks.quality.settings import EPOCHS, MODELS, Settings
 
 
 def result(loss):
@@ -19,10 +21,10 @@ def result(loss):
 
 
 def test_rows_hold_means_and_half_ranges():
-    results = [result(0.1), result(0.2), result(0.6)]
-    row = results_table.reconstruction_row("mnist_5k", "convolutional", results)
+    same = [result(0.1), result(0.2), result(0.6)]
+    row = results.reconstruction_row("mnist_5k", "convolutional", same)
     assert row == "| mnist_5k, 50 | convolutional | 0.3000 ± 0.2500 | 0.1000 | 20.00 |"
-    row = results_table.embedding_row("mnist_5k", "convolutional", results)
+    row = results.embedding_row("mnist_5k", "convolutional", same)
     assert row == (
         "| mnist_5k | convolutional, 128 | 30.0 ± 25.0 | 50.0 | 25.0 | 30.0 ± 25.0 | 50.0 | 25.0 "
         "| 100.0 |"
@@ -32,18 +34,17 @@ def test_rows_hold_means_and_half_ranges():
 def test_every_run_is_trained_then_evaluated(monkeypatch, capsys, tmp_path):
     commands = []
 
-    def run(*arguments):
+    def fake(*arguments):
         commands.append(arguments)
         return "a table\n" + json.dumps(result(0.1))
 
-    monkeypatch.setattr(results_table, "run", run)
+    monkeypatch.setattr(results, "run", fake)
     flags = ["--workdir", str(tmp_path), "--manual-dir", "idx", "--seeds", "7"]
-    monkeypatch.setattr("sys.argv", ["benchmarks.quality", *flags])
-    results_table.main()
+    assert run(Settings, [*flags, "--output-dir", str(tmp_path / "results")]) == 0
     assert [command[0] for command in commands] == ["train", "evaluate"] * 4
     assert "--manual-dir" not in commands[0]
     assert commands[4][-4:] == ("--manual-dir", "idx", "--seed", "7")
     out = capsys.readouterr().out.splitlines()
-    assert set(json.loads(out[-1])) == {
-        f"{model} {data}" for model in results_table.MODELS for data in results_table.EPOCHS
+    assert set(json.loads(out[-1])["runs"]) == {
+        f"{model} {data}" for model in MODELS for data in EPOCHS
     }

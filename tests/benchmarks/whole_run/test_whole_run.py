@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[3]
 
 
@@ -28,11 +26,3 @@ def test_smoke(tmp_path):
     seconds = last["import_seconds"]
     assert seconds["nothing"] < seconds["--help"] < seconds["jax"] < seconds["train"]
     assert set(last["first_step_seconds"]) == {"cold", "warm"}
-
-
-@pytest.mark.parametrize("flags", [["--repeats", "0"], ["--unknown"]])
-def test_wrong_flags(flags):
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.whole_run", *flags], cwd=ROOT, capture_output=True
-    )
-    assert run.returncode == 2

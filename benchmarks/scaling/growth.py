@@ -1,10 +1,14 @@
-"""What the scaling benchmark varies, what it measures there, and how each should grow."""
+"""What the scaling benchmark varies and measures, and how each quantity should grow."""
 
-import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-_FITTED = 3  # points, the largest: below them what costs the same at any size flattens a slope
+import numpy as np
+
+from benchmarks.common.memory import MIB
+
+_FITTED = 3  # the largest points: at small sizes a constant share flattens a slope
 
 
 class Point(NamedTuple):
@@ -14,13 +18,20 @@ class Point(NamedTuple):
     side: int  # pixels; images are square and gray
     batch: int  # images in a step
 
+    def title(self) -> str:
+        return f"{self.images:,} images of {self.side} x {self.side}, batch {self.batch}"
+
 
 class Plan(NamedTuple):
-    """Every value of what is varied, and what the others are meanwhile."""
+    """The values of what is varied, and the fixed values of the others."""
 
     default: Point
     values: dict[str, tuple[int, ...]]  # by the name of the sweep
     filters: tuple[int, ...]  # of the model
+
+    def points(self, sweep: str) -> list[Point]:
+        """The points of a sweep, in ascending order."""
+        return [self.default._replace(**{sweep: value}) for value in self.values[sweep]]
 
 
 FULL = Plan(
@@ -40,7 +51,7 @@ SMOKE = Plan(
 
 
 class Quantity(NamedTuple):
-    """Something measured, and the powers of what is varied with which it should grow."""
+    """Something measured, and the expected powers of what is varied with which it grows."""
 
     key: str
     name: str
@@ -49,7 +60,6 @@ class Quantity(NamedTuple):
     expected: dict[str, float | None]  # by sweep; None: no single power; absent: not shown there
 
 
-_MIB = 2.0**20
 TIMES = (
     Quantity("epoch_seconds", "epoch, derived", "s", 1, {"images": 1, "side": 2, "batch": 0}),
     Quantity("compile_seconds", "compilation", "s", 1, {"images": 0, "side": 0, "batch": 0}),
@@ -59,21 +69,21 @@ TIMES = (
     Quantity("open_seconds", "opening the data", "ms", 1e-3, {"images": 0}),
 )
 MEMORY = (
-    Quantity("peak_bytes", "peak", "MiB", _MIB, {"images": None, "side": None, "batch": None}),
-    Quantity("step_bytes", "the steps' own", "MiB", _MIB, {"images": 0, "side": 2, "batch": 1}),
-    Quantity("mapped_bytes", "mapped images", "MiB", _MIB, {"images": 1, "side": 2, "batch": 0}),
-    Quantity("order_bytes", "order of an epoch", "MiB", _MIB, {"images": 1}),
+    Quantity("peak_bytes", "peak", "MiB", MIB, {"images": None, "side": None, "batch": None}),
+    Quantity("step_bytes", "memory of the steps", "MiB", MIB, {"images": 0, "side": 2, "batch": 1}),
+    Quantity("mapped_bytes", "mapped images", "MiB", MIB, {"images": 1, "side": 2, "batch": 0}),
+    Quantity("order_bytes", "order of an epoch", "MiB", MIB, {"images": 1}),
 )
 QUANTITIES = (*TIMES, *MEMORY)
 
 
 class Row(NamedTuple):
-    """What was measured at a point; seconds and bytes, medians where there are samples."""
+    """The measurements at a point, in seconds and bytes; medians where there are samples."""
 
     point: Point
     steps_per_epoch: int
     micro_batch: int | None  # images that a device takes at once; None: its whole share
-    values: dict[str, float | None]  # by the key of the quantity; None: the system does not tell
+    values: dict[str, float | None]  # by the quantity's key; None: the system does not report it
     samples: dict[str, list[float]]
 
 
@@ -82,46 +92,39 @@ class Slope(NamedTuple):
 
     sweep: str
     quantity: str
-    measured: float | None  # None: it was not measured often enough, or is not above 0
+    measured: float | None  # None: fewer than two positive values
     expected: float | None
 
 
-def points_of(plan: Plan, sweep: str) -> list[Point]:
-    """The points of a sweep, from small to large."""
-    return [plan.default._replace(**{sweep: value}) for value in plan.values[sweep]]
-
-
-def rows_of(rows: Mapping[Point, Row], plan: Plan, sweep: str) -> list[Row]:
-    """The rows of a sweep, from small to large, without those that could not be measured."""
-    return [rows[point] for point in points_of(plan, sweep) if point in rows]
-
-
 def curve(rows: Sequence[Row], sweep: str, quantity: Quantity) -> list[tuple[int, float]]:
-    """What was varied and what was measured, where a logarithm exists."""
+    """Pairs of what is varied and what is measured, without values that have no logarithm."""
     pairs = [(getattr(row.point, sweep), row.values.get(quantity.key)) for row in rows]
     return [(size, value) for size, value in pairs if value is not None and value > 0]
 
 
+def slopes_of(sweeps: Mapping[str, Sequence[Row]]) -> list[Slope]:
+    """The slope of every quantity in every sweep that shows it."""
+    return [
+        slope_of(rows, sweep, quantity)
+        for sweep, rows in sweeps.items()
+        for quantity in QUANTITIES
+        if sweep in quantity.expected
+    ]
+
+
 def slope_of(rows: Sequence[Row], sweep: str, quantity: Quantity) -> Slope:
-    """A quantity's slope on log axes over the largest points, and the one that is expected."""
-    measured = fit_slope(curve(rows, sweep, quantity))
-    return Slope(sweep, quantity.key, measured, expected_slope(rows, sweep, quantity))
-
-
-def expected_slope(rows: Sequence[Row], sweep: str, quantity: Quantity) -> float | None:
-    """The slope that a quantity should have; micro-batches bound a step's memory."""
+    """A quantity's measured and expected slope."""
+    expected = quantity.expected[sweep]
     if quantity.key == "step_bytes" and any(row.micro_batch is not None for row in rows):
-        # With the side they shrink, until they are as small as they get: no single power.
-        return {"images": 0, "side": None, "batch": 0}[sweep]
-    return quantity.expected[sweep]
+        # Micro-batches bound a step's memory. They get smaller with the side, down to a minimum, so
+        # that there is no single power.
+        expected = {"images": 0, "side": None, "batch": 0}[sweep]
+    return Slope(sweep, quantity.key, fit_slope(curve(rows, sweep, quantity)), expected)
 
 
 def fit_slope(points: Sequence[tuple[float, float]]) -> float | None:
     """Least squares of log y on log x over the last three points; None with fewer than two."""
-    last = [(math.log(x), math.log(y)) for x, y in points[-_FITTED:]]
+    last = np.log(points[-_FITTED:]).tolist()
     if len({x for x, _ in last}) < 2:
         return None
-    mean_x = sum(x for x, _ in last) / len(last)
-    mean_y = sum(y for _, y in last) / len(last)
-    covariance = sum((x - mean_x) * (y - mean_y) for x, y in last)
-    return covariance / sum((x - mean_x) ** 2 for x, _ in last)
+    return statistics.linear_regression(*zip(*last, strict=True)).slope

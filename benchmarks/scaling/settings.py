@@ -1,0 +1,19 @@
+"""The flags of the scaling benchmark."""
+
+from dataclasses import dataclass
+
+from benchmarks.common import command
+from benchmarks.common.command import COUNT, flag
+
+_SWEEPS = ("images", "side", "batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(command.Settings):
+    """Time and memory of training against the number of images, their side and the batch size."""
+
+    question = "scaling"
+    measure = "benchmarks.scaling.sweeps:run_sweeps"
+    smoke_values = {"repeats": 2}  # noqa: RUF012
+    sweeps: tuple[str, ...] = flag(_SWEEPS, "what to vary", nargs="+", choices=_SWEEPS)
+    repeats: int = flag(7, "samples of each time", **COUNT)
