@@ -82,6 +82,11 @@ def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
         parser.error(str(error))
 
 
+def main(kind: type[Settings]) -> NoReturn:
+    """Runs a benchmark with the flags of the process, and exits."""
+    sys.exit(run(kind))
+
+
 def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, measures, and publishes the finding.
 

@@ -47,6 +47,22 @@ def measure_ceilings(dtype: str, *, smoke: bool = False) -> Ceilings:
     return Ceilings(2 * rows**3 / seconds, _pass_over_memory(2**22 if smoke else _COPIED), rows)
 
 
+def _pass_over_memory(size: int) -> float:
+    """Bytes a second, read plus written.
+
+    The result reuses the last one's buffer: the system would have to clear the pages of a new one.
+    """
+    source = jax.random.normal(jax.random.key(0), (size // 4,))
+    targets = [jnp.zeros_like(source)]
+    negated = jax.jit(lambda source, target: -source, donate_argnums=1, keep_unused=True)
+
+    def copy(source: jax.Array) -> jax.Array:
+        targets[0] = negated(source, targets[0])
+        return targets[0]
+
+    return 2 * size / min(interleave({"": copy}, [source], repeats=5, warmup=2)[""])
+
+
 def cost(lowered: Any, executable: Any) -> Cost:
     """Operations of a `jax.stages.Lowered` and bytes of the `jax.stages.Compiled` made from it.
 
@@ -54,6 +70,18 @@ def cost(lowered: Any, executable: Any) -> Cost:
     The bytes are counted after it, because fusion decides what goes through memory.
     """
     return Cost(_counted(lowered, "flops"), _counted(executable, "bytes accessed"))
+
+
+def _counted(stage: Any, key: str) -> float | None:
+    """An entry of a cost analysis, in any of the forms that JAX versions return."""
+    try:
+        analysis = stage.cost_analysis()
+    except (NotImplementedError, RuntimeError):  # jaxlib's errors derive from RuntimeError
+        return None
+    if isinstance(analysis, (list, tuple)):  # one entry for each partition
+        analysis = analysis[0] if analysis else None
+    value = (analysis or {}).get(key, -1)
+    return float(value) if value > 0 else None  # -1 stands for unknown
 
 
 def floor_seconds(cost: Cost, ceilings: Ceilings) -> float | None:
@@ -69,38 +97,8 @@ def memory_bytes(compiled: Any) -> int | None:
     try:
         plan = compiled.memory_analysis()
     except (NotImplementedError, RuntimeError):
-        return None
+        plan = None
     if plan is None:
         return None
     sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
     return sizes - plan.alias_size_in_bytes
-
-
-def _pass_over_memory(size: int) -> float:
-    """Bytes a second, read plus written.
-
-    The result reuses the last one's buffer. A new buffer would add the time in which the operating
-    system clears its pages.
-    """
-    source = jax.random.normal(jax.random.key(0), (size // 4,))
-    targets = [jnp.zeros_like(source)]
-    negated = jax.jit(lambda source, target: -source, donate_argnums=1, keep_unused=True)
-
-    def copy(source: jax.Array) -> jax.Array:
-        targets[0] = negated(source, targets[0])
-        return targets[0]
-
-    seconds = min(interleave({"": copy}, [source], repeats=5, warmup=2)[""])
-    return 2 * size / seconds
-
-
-def _counted(stage: Any, key: str) -> float | None:
-    """An entry of a cost analysis, in any of the forms that JAX versions return."""
-    try:
-        analysis = stage.cost_analysis()
-    except (NotImplementedError, RuntimeError):  # jaxlib's errors derive from RuntimeError
-        return None
-    if isinstance(analysis, (list, tuple)):  # one entry for each partition
-        analysis = analysis[0] if analysis else None
-    value = analysis.get(key) if analysis else None
-    return float(value) if value is not None and value > 0 else None  # -1 stands for unknown

@@ -13,8 +13,6 @@ import jax
 
 Input = TypeVar("Input")
 Variant = Callable[[Input], Any]  # dispatches one call and returns its result
-Block = Callable[[Any], Any]  # blocks until a result is computed
-Clock = Callable[[], float]  # seconds
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
@@ -31,8 +29,8 @@ def interleave(
     repeats: int,
     warmup: int = 2,
     calls: int = 1,
-    block: Block = jax.block_until_ready,
-    clock: Clock = time.perf_counter,
+    block: Callable[[Any], Any] = jax.block_until_ready,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds per call of each variant, `repeats` samples each, in the order A B A B ...
 
@@ -50,10 +48,12 @@ def interleave(
     for turn in range(-warmup, repeats):
         for place, (name, variant) in enumerate(variants.items()):
             first = turn * calls + place * len(inputs) // len(variants)
-            batches = [inputs[(first + call) % len(inputs)] for call in range(calls)]
-            seconds = _sample(variant, batches, block, clock)
+            result, start = None, clock()
+            for call in range(first, first + calls):
+                result = variant(inputs[call % len(inputs)])
+            block(result)
             if turn >= 0:
-                samples[name].append(seconds)
+                samples[name].append((clock() - start) / calls)
     return samples
 
 
@@ -63,23 +63,13 @@ def calls_per_sample(
     *,
     shortest_sample: float,
     most: int = 100,
-    block: Block = jax.block_until_ready,
-    clock: Clock = time.perf_counter,
+    **measuring: Any,
 ) -> int:
     """The number of calls, from 1 to `most`, that makes a sample last `shortest_sample` seconds.
 
     Blocking on every call of less than a millisecond would time the host, not the device. All
-    variants get the same number, that of the fastest.
+    variants get the same number, that of the fastest. `measuring` goes to `interleave`.
     """
-    timed = interleave(variants, inputs, repeats=2, warmup=1, block=block, clock=clock)
+    timed = interleave(variants, inputs, repeats=2, warmup=1, **measuring)
     fastest = min(min(seconds) for seconds in timed.values())
     return most if fastest <= 0 else min(most, max(1, math.ceil(shortest_sample / fastest)))
-
-
-def _sample(variant: Variant[Input], batches: Sequence[Input], block: Block, clock: Clock) -> float:
-    result = None
-    start = clock()
-    for batch in batches:
-        result = variant(batch)
-    block(result)
-    return (clock() - start) / len(batches)

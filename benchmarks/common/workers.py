@@ -26,32 +26,24 @@ class Worker:
         self._pipe, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, answer), daemon=True)
         self.process.start()
-        other_end.close()  # so that `receive` notices when the process ends
+        other_end.close()  # so that `ask` notices when the process ends
 
-    def send(self, *request: Any) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `receive` reports it
-            self._pipe.send(request)
-
-    def receive(self) -> Any:
-        """Blocks until the next reply.
+    def ask(self, *request: Any) -> Any:
+        """Sends a request and blocks on the reply.
 
         Raises:
             WorkerFailed: the worker raised an exception or ended.
         """
         try:
+            self._pipe.send(request)
             reply = self._pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, ConnectionError):
             self.process.join()
             status = self.process.exitcode
             raise WorkerFailed(f"{self.name} ended with status {status}") from None
         if isinstance(reply, WorkerFailed):
             raise WorkerFailed(f"{self.name}: {reply}")
         return reply
-
-    def ask(self, *request: Any) -> Any:
-        """The reply to a request; raises as `receive`."""
-        self.send(*request)
-        return self.receive()
 
     def stop(self) -> None:
         """Closes the pipe, on which the worker ends; kills it if it takes too long."""
@@ -65,9 +57,10 @@ class Worker:
 def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Worker]]:
     """A worker for each function; all end on leaving."""
     with contextlib.ExitStack() as stack:
-        workers = {name: Worker(name, answer) for name, answer in answers.items()}
-        for worker in workers.values():
-            stack.callback(worker.stop)
+        workers = {}
+        for name, answer in answers.items():
+            workers[name] = Worker(name, answer)
+            stack.callback(workers[name].stop)
         yield workers
 
 

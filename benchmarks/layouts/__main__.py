@@ -1,9 +1,6 @@
 """Runs the benchmark: `python -m benchmarks.layouts --help`."""
 
-import sys
-
-from benchmarks.common.command import run
+from benchmarks.common.command import main
 from benchmarks.layouts.settings import Settings
 
-if __name__ == "__main__":
-    sys.exit(run(Settings))
+main(Settings)

@@ -81,9 +81,9 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
                 for layout, *each in zip(LAYOUTS, compiled, parsed, strict=True)
             }
             ratio = ratio_of_medians(samples["NCHW"], samples["NHWC"])
-            same = all(p.computations for p in parsed) and hlo.same_instructions(*parsed)
+            same = all(parsed) and hlo.same_instructions(*parsed)
             why = conclusions.explain(*results.values(), same)
-            if not all(p.computations for p in parsed):
+            if not all(parsed):
                 why = "not reported: this backend does not print its programs"
             yield Row(combination, passing, proof, calls, results, ratio, same, why)
 

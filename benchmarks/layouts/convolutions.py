@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks.common.device import Runtime
 from benchmarks.layouts.hlo import Instruction, Program, Shape
 
 _LETTERS = {"b": "N", "f": "C", "0": "H", "1": "W", "i": "I", "o": "O"}
+_LIBRARIES = {"triton": "Triton kernel", "ynn": "YNNPACK", "xnn": "XNNPACK", "onednn": "oneDNN"}
 
 
 class Convolution(NamedTuple):
@@ -44,69 +44,49 @@ class Moves(NamedTuple):
 
 def convolutions(program: Program, runtime: Runtime) -> list[Convolution]:
     """Every convolution: library calls, fusions, and code that XLA generates."""
-    found = []
-    for name, instruction in program.instructions():
-        labels = instruction.attribute(r"dim_labels=(\w+_\w+->\w+)")
-        if labels and instruction.opcode in ("convolution", "custom-call"):
-            executor = _executor(instruction, labels, program.fusions.get(name), runtime)
-            computation = program.computations[name]
-            found.append(_convolution(instruction, labels, computation, executor))
-    return found
+    return [
+        _convolution(each, labels, runtime)
+        for each in program
+        if (labels := each.attribute(r"dim_labels=(\w+_\w+->\w+)"))
+        and each.opcode in ("convolution", "custom-call")
+    ]
 
 
 def moves(program: Program) -> Moves:
     """Transpositions and copies of the program, including those inside fusions."""
     counts: Counter[str] = Counter()
-    for name, instruction in program.instructions():
-        if instruction.opcode not in ("transpose", "copy", "copy-start") or not instruction.shape:
+    for each in program:
+        if each.opcode not in ("transpose", "copy", "copy-start") or not each.shape:
             continue
-        source = _operands(instruction, program.computations[name])[0]
-        reorders = _reorders(instruction, source)
-        if instruction.opcode == "transpose" and not reorders:
+        reorders = _reorders(each, each.shape)
+        if each.opcode == "transpose" and not reorders:
             continue  # a view of the same memory: nothing moves
         kind = "transpose" if reorders else "copy"
-        counts[kind] += 1
-        counts[f"{kind} bytes"] += 2 * instruction.shape.bytes
-        counts["fused"] += name in program.fusions
+        counts.update({kind: 1, f"{kind} bytes": 2 * each.shape.bytes})
+        counts["fused"] += each.fusion is not None
     keys = ("transpose", "transpose bytes", "copy", "copy bytes", "fused")
     return Moves(*(counts[key] for key in keys))
 
 
-def _convolution(
-    instruction: Instruction, labels: str, computation: Mapping[str, Instruction], executor: str
-) -> Convolution:
-    x, kernel = _operands(instruction, computation)[:2]
-    y = result = instruction.shape
+def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolution:
+    x, kernel = (*each.operands, None, None)[:2]
+    y = result = each.shape
     # cuDNN's gradients keep the labels of the forward convolution, but compute another part of it.
-    target = _target(instruction)
+    target = each.attribute(r'custom_call_target="([^"]+)"')
     if target.endswith("convBackwardFilter"):
         kernel, y = y, kernel
     elif target.endswith("convBackwardInput"):
         x, y = y, x
-    inputs, filters, outputs = re.split(r"_|->", labels)
+    orders = map(_order, re.split(r"_|->", labels), (x, kernel, y))
     sizes = [str(result.sizes[d]) for d in reversed(result.minor_to_major)] if result else []
-    return Convolution(
-        layer=_layer(instruction),
-        executor=executor,
-        dim_labels=labels,
-        input=_order(inputs, x),
-        filter=_order(filters, kernel),
-        output=_order(outputs, y),
-        result=f"{result.dtype}[{','.join(sizes)}]" if result else "unknown",
-        window=instruction.attribute(r"window=\{([^}]*)\}"),
-    )
-
-
-def _operands(
-    instruction: Instruction, computation: Mapping[str, Instruction]
-) -> list[Shape | None]:
-    """Shapes of at least two operands; None for those that are not there."""
-    known = (computation.get(name) for name in (*instruction.operands, "", ""))
-    return [operand.shape if operand else None for operand in known]
-
-
-def _target(instruction: Instruction) -> str:
-    return instruction.attribute(r'custom_call_target="([^"]+)"')
+    in_memory = f"{result.dtype}[{','.join(sizes)}]" if result else "unknown"
+    # The operation's name is "jit(f)/.../encode/encoder/blocks_0/layers_0/conv_general_dilated".
+    name = each.attribute(r'op_name="([^"]*)"')
+    path = re.search(r"(?:encode|decode)/((?:encoder|decoder)/.+)/[^/]*$", name)
+    layer = path[1] + " (gradient)" * ("transpose(jvp" in name) if path else ""
+    window = each.attribute(r"window=\{([^}]*)\}")
+    executor = _executor(each, target, labels, runtime)
+    return Convolution(layer, executor, labels, *orders, in_memory, window)
 
 
 def _order(labels: str, shape: Shape | None) -> str:
@@ -116,65 +96,43 @@ def _order(labels: str, shape: Shape | None) -> str:
     return "".join(_LETTERS.get(labels[d], "?") for d in reversed(shape.minor_to_major))
 
 
-def _layer(instruction: Instruction) -> str:
-    """The layer's path in the operation's name, "jit(f)/.../encoder/blocks_0/layers_0/conv..."."""
-    name = instruction.attribute(r'op_name="([^"]*)"')
-    match = re.search(r"(?:encode|decode)/((?:encoder|decoder)/.+)/[^/]*$", name)
-    gradient = " (gradient)" if "transpose(jvp" in name else ""
-    return f"{match[1]}{gradient}" if match else ""
-
-
-def _executor(
-    instruction: Instruction, labels: str, fusion: Instruction | None, runtime: Runtime
-) -> str:
-    generated = "loops generated by XLA" if runtime == "cpu" else "kernel generated by XLA"
-    if instruction.opcode == "custom-call":
-        return _library(instruction, runtime)
-    if fusion is not None:
-        return _fused_library(fusion) or generated
-    return "Eigen" if runtime == "cpu" and _suits_eigen(instruction, labels) else generated
-
-
-def _library(call: Instruction, runtime: Runtime) -> str:
-    target = _target(call)
-    if not target.startswith("__cudnn$"):
+def _executor(each: Instruction, target: str, labels: str, runtime: Runtime) -> str:
+    """The library that runs a convolution, or what XLA generates for it."""
+    if target.startswith("__cudnn$"):
+        # ROCm's compiler keeps the name of the call and runs it with MIOpen.
+        library = "MIOpen" if runtime == "rocm" else "cuDNN"
+        missing = "0" if '"algorithm":{' in each.attributes else "not reported"
+        algorithm = each.attribute(r'"algo_id":"(\d+)"') or missing
+        return f"{library} {target.removeprefix('__cudnn$')}, algorithm {algorithm}"
+    if target:
         return "oneDNN" if target.startswith("__onednn$") else f"call of {target}"
-    # ROCm's compiler keeps the name of the call and runs it with MIOpen.
-    name = "MIOpen" if runtime == "rocm" else "cuDNN"
-    algorithm = call.backend_config().get("cudnn_conv_backend_config", {}).get("algorithm")
-    number = algorithm.get("algo_id", "0") if isinstance(algorithm, dict) else "not reported"
-    return f"{name} {target.removeprefix('__cudnn$')}, algorithm {number}"
+    if each.fusion is not None:
+        kind, plan = (
+            match[1] if (match := re.search(rf'"{key}":"([^"]*)"', each.fusion)) else ""
+            for key in ("kind", "plan_id")
+        )
+        if kind.startswith("__cudnn$"):
+            return f"cuDNN fusion, plan {plan or 'not reported'}"
+        if library := next((name for word, name in _LIBRARIES.items() if word in kind), ""):
+            return library
+    elif runtime == "cpu" and _suits_eigen(each, labels):
+        return "Eigen"
+    return "loops generated by XLA" if runtime == "cpu" else "kernel generated by XLA"
 
 
-def _fused_library(fusion: Instruction) -> str:
-    """The library that runs a fusion, or "" if XLA generates its code."""
-    config = fusion.backend_config()
-    settings = config.get("fusion_backend_config") or config.get("fusion_config") or {}
-    kind = settings.get("kind", "")
-    if kind.startswith("__cudnn$"):
-        plan = settings.get("cudnn_fusion_config", {}).get("plan_id", "not reported")
-        return f"cuDNN fusion, plan {plan}"
-    libraries = {
-        "__triton": "Triton kernel",
-        "ynn": "YNNPACK",
-        "xnn": "XNNPACK",
-        "onednn": "oneDNN",
-    }
-    return next((library for word, library in libraries.items() if word in kind), "")
-
-
-def _suits_eigen(instruction: Instruction, labels: str) -> bool:
+def _suits_eigen(each: Instruction, labels: str) -> bool:
     """XLA:CPU's condition (PotentiallyImplementedAsEigenConvolution), as far as the text shows."""
-    is_float = instruction.shape is not None and instruction.shape.dtype in ("f16", "f32")
-    return is_float and labels == "b01f_01io->b01f" and "rhs_reversal" not in instruction.attributes
+    is_float = each.shape is not None and each.shape.dtype in ("f16", "f32")
+    return is_float and labels == "b01f_01io->b01f" and "rhs_reversal" not in each.attributes
 
 
-def _reorders(instruction: Instruction, source: Shape | None) -> bool:
+def _reorders(each: Instruction, result: Shape) -> bool:
     """Whether a transposition or copy changes the order in memory."""
-    if instruction.shape is None or source is None:
-        return instruction.opcode == "transpose"
-    order = instruction.shape.order()
-    if instruction.opcode == "transpose":
-        listed = instruction.attribute(r"dimensions=\{([\d,]*)\}").split(",")
+    source = each.operands[0] if each.operands else None
+    if source is None:
+        return each.opcode == "transpose"
+    order = result.order()
+    if each.opcode == "transpose":
+        listed = each.attribute(r"dimensions=\{([\d,]*)\}").split(",")
         order = tuple(int(listed[d]) for d in order)
     return order != source.order()

@@ -1,15 +1,13 @@
-"""Parses the text of a compiled XLA program into computations of instructions.
+"""Parses the text of a compiled XLA program into its instructions.
 
 The grammar is that of `compiled.as_text()` (https://openxla.org/xla/operation_semantics and
 xla/hlo/parser). Lines that are not instructions are skipped.
 """
 
-import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Shape(NamedTuple):
@@ -33,37 +31,20 @@ class Shape(NamedTuple):
 class Instruction(NamedTuple):
     """One line of a computation."""
 
-    name: str
+    computation: str
     shape: Shape | None  # the first array of a tuple; None for a token
     opcode: str
-    operands: tuple[str, ...]  # names
+    operands: tuple[Shape | None, ...]  # None: not an array, or defined elsewhere
     attributes: str
+    fusion: str | None = None  # the attributes of the fusion that runs its computation
 
     def attribute(self, pattern: str) -> str:
         """The first group of a pattern in the attributes, or ""."""
         match = re.search(pattern, self.attributes)
         return match[1] if match else ""
 
-    def backend_config(self) -> dict[str, Any]:
-        """The backend's own attributes; empty if there are none, or they are not JSON."""
-        _, found, rest = self.attributes.partition("backend_config=")
-        try:
-            return json.JSONDecoder().raw_decode(rest)[0] if found else {}
-        except ValueError:
-            return {}
 
-
-class Program(NamedTuple):
-    """Computations by name, and the fusion instruction that runs each fused one."""
-
-    computations: dict[str, dict[str, Instruction]]
-    fusions: dict[str, Instruction]
-
-    def instructions(self) -> Iterator[tuple[str, Instruction]]:
-        """Every instruction with the name of its computation."""
-        for name, computation in self.computations.items():
-            yield from ((name, instruction) for instruction in computation.values())
-
+Program = tuple[Instruction, ...]
 
 _COMPUTATION = re.compile(r"^(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
 _INSTRUCTION = re.compile(
@@ -75,27 +56,29 @@ _NAMES = re.compile(r"%[\w.\-]+|metadata=\{[^}]*\}|(calls|to_apply)=[\w.\-]+")
 
 
 def parse(text: str) -> Program:
-    """The computations of a program's text."""
-    program = Program({}, {})
-    current: dict[str, Instruction] = {}
+    """The instructions of a program's text."""
+    found: list[Instruction] = []
+    fusions: dict[str, str] = {}  # attributes by the computation that is called
+    computation, shapes = "", {}
     for line in text.splitlines():
         if match := _INSTRUCTION.match(line):
-            operands = tuple(re.findall(r"%([\w.\-]+)", match["operands"]))
-            shape, attributes = _shape(match["shape"]), match["attributes"] or ""
-            each = Instruction(match["name"], shape, match["opcode"], operands, attributes)
-            current[each.name] = each
+            shapes[match["name"]] = shape = _shape(match["shape"])
+            names = re.findall(r"%([\w.\-]+)", match["operands"])
+            operands, attributes = tuple(map(shapes.get, names)), match["attributes"] or ""
+            each = Instruction(computation, shape, match["opcode"], operands, attributes)
+            found.append(each)
             if each.opcode == "fusion":
-                program.fusions[each.attribute(r"calls=%?([\w.\-]+)")] = each
+                fusions[each.attribute(r"calls=%?([\w.\-]+)")] = attributes
         elif (match := _COMPUTATION.match(line)) and not line.startswith("HloModule"):
-            current = program.computations.setdefault(match[1], {})
-    return program
+            computation, shapes = match[1], {}
+    return tuple(each._replace(fusion=fusions.get(each.computation)) for each in found)
 
 
 def same_instructions(one: Program, other: Program) -> bool:
     """Whether both programs are the same but for names and the order of independent lines."""
     left, right = (
-        Counter((i.opcode, i.shape, _NAMES.sub("", i.attributes)) for _, i in each.instructions())
-        for each in (one, other)
+        Counter((each.opcode, each.shape, _NAMES.sub("", each.attributes)) for each in program)
+        for program in (one, other)
     )
     return left == right
 

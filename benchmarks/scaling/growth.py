@@ -33,6 +33,10 @@ class Plan(NamedTuple):
         """The points of a sweep, in ascending order."""
         return [self.default._replace(**{sweep: value}) for value in self.values[sweep]]
 
+    def all_points(self, sweeps: Sequence[str]) -> list[Point]:
+        """Each point of the sweeps once; those with the same dataset follow each other."""
+        return sorted({point for sweep in sweeps for point in self.points(sweep)})
+
 
 FULL = Plan(
     Point(images=5_000, side=28, batch=256),
@@ -60,17 +64,18 @@ class Quantity(NamedTuple):
     expected: dict[str, float | None]  # by sweep; None: no single power; absent: not shown there
 
 
+_AS_STEP: dict[str, float | None] = {"images": 0, "side": 2, "batch": 1}
 TIMES = (
     Quantity("epoch_seconds", "epoch, derived", "s", 1, {"images": 1, "side": 2, "batch": 0}),
     Quantity("compile_seconds", "compilation", "s", 1, {"images": 0, "side": 0, "batch": 0}),
-    Quantity("step_seconds", "step", "ms", 1e-3, {"images": 0, "side": 2, "batch": 1}),
-    Quantity("pick_seconds", "picking a batch", "ms", 1e-3, {"images": 0, "side": 2, "batch": 1}),
+    Quantity("step_seconds", "step", "ms", 1e-3, _AS_STEP),
+    Quantity("pick_seconds", "picking a batch", "ms", 1e-3, _AS_STEP),
     Quantity("shuffle_seconds", "shuffling", "ms", 1e-3, {"images": 1}),
     Quantity("open_seconds", "opening the data", "ms", 1e-3, {"images": 0}),
 )
 MEMORY = (
     Quantity("peak_bytes", "peak", "MiB", MIB, {"images": None, "side": None, "batch": None}),
-    Quantity("step_bytes", "memory of the steps", "MiB", MIB, {"images": 0, "side": 2, "batch": 1}),
+    Quantity("step_bytes", "memory of the steps", "MiB", MIB, _AS_STEP),
     Quantity("mapped_bytes", "mapped images", "MiB", MIB, {"images": 1, "side": 2, "batch": 0}),
     Quantity("order_bytes", "order of an epoch", "MiB", MIB, {"images": 1}),
 )
@@ -85,6 +90,21 @@ class Row(NamedTuple):
     micro_batch: int | None  # images that a device takes at once; None: its whole share
     values: dict[str, float | None]  # by the quantity's key; None: the system does not report it
     samples: dict[str, list[float]]
+
+
+def to_row(
+    point: Point,
+    steps_per_epoch: int,
+    micro_batch: int | None,
+    samples: dict[str, list[float]],
+    memory: Mapping[str, float | None],
+) -> Row:
+    """Medians of the samples, and the time of an epoch."""
+    medians = {key: statistics.median(each) for key, each in samples.items()}
+    # Derived, because an epoch of a million images would take minutes.
+    epoch = medians["shuffle_seconds"] + steps_per_epoch * medians["step_seconds"]
+    values = {**medians, "epoch_seconds": epoch, **memory}
+    return Row(point, steps_per_epoch, micro_batch, values, samples)
 
 
 class Slope(NamedTuple):

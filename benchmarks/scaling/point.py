@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from flax.training.train_state import TrainState
@@ -19,7 +19,7 @@ from benchmarks.common import device
 from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
 from benchmarks.common.timing import seconds_of
 from benchmarks.scaling.dataset import NAME, images_path
-from benchmarks.scaling.growth import Point
+from benchmarks.scaling.growth import Point, Row, to_row
 from flaxae.config import ComputeConfig, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from flaxae.data import store
 from flaxae.models.autoencoder import Autoencoder
@@ -33,18 +33,10 @@ _FEWEST_BURSTS = 3
 _PICKED = 20  # batches in a sample of picking
 
 
-class Measured(NamedTuple):
-    """The measurements of a point, in seconds and bytes."""
-
-    device: dict[str, Any]
-    steps_per_epoch: int
-    micro_batch: int | None
-    samples: dict[str, list[float]]
-    memory: dict[str, float | None]  # None: the system does not report it
-
-
-def measure(folder: Path, point: Point, filters: Sequence[int], repeats: int) -> Measured:
-    """Measures in the order of a training run; `folder` holds the prepared dataset.
+def measure(
+    folder: Path, point: Point, filters: Sequence[int], repeats: int
+) -> tuple[dict[str, Any], Row]:
+    """The device and the measurements; `folder` holds the prepared dataset.
 
     Raises:
         ValueError: the dataset is not that of the point.
@@ -87,9 +79,9 @@ def measure(folder: Path, point: Point, filters: Sequence[int], repeats: int) ->
         "mapped_bytes": mapped_of(images_path(folder)),
         "order_bytes": order,
     }
-    described, micro_batch = device.describe_device(), placement.micro_batch
     samples |= {"step_seconds": steps}
-    return Measured(described, trainer.steps_per_epoch, micro_batch, samples, memory)
+    row = to_row(point, trainer.steps_per_epoch, placement.micro_batch, samples, memory)
+    return device.describe_device(), row
 
 
 def shuffle(config: TrainConfig, images: Images, epoch: int) -> list[store.Rows]:

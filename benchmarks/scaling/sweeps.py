@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.intervals import summarize
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.tables import milliseconds
 from benchmarks.common.workers import WorkerFailed, resident
 from benchmarks.scaling import dataset, figure, report
 from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
-from benchmarks.scaling.point import Measured, measure
+from benchmarks.scaling.point import measure
 from benchmarks.scaling.settings import Settings
+
+Device = dict[str, Any]
 
 
 def run_sweeps(settings: Settings) -> Finding:
@@ -29,24 +30,22 @@ def run_sweeps(settings: Settings) -> Finding:
     # Ended by a signal, the benchmark still deletes its images, up to a gigabyte.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     plan = SMOKE if settings.smoke else FULL
-    chosen = points(plan, settings.sweeps)
+    chosen = plan.all_points(settings.sweeps)
     dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
-    varied = ", ".join(settings.sweeps)
-    default = plan.default.title()
+    varied, default = ", ".join(settings.sweeps), plan.default.title()
     print(f"{len(chosen)} points, a process each; varied: {varied}; default: {default}", flush=True)
+    device: Device = {}
     rows: dict[Point, Row] = {}
     failures: dict[Point, WorkerFailed] = {}
-    device: dict[str, Any] = {}
     for point, found in measurements(chosen, plan, settings.repeats):
         if isinstance(found, WorkerFailed):
             failures[point] = found
             print(f"not measured: {point.title()}: {found}", flush=True)
-        else:
-            device = found.device
-            rows[point] = to_row(point, found)
-            step, peak = (rows[point].values[key] for key in ("step_seconds", "peak_bytes"))
-            shown = f"step {milliseconds(step or 0)} ms, peak {(peak or 0) / MIB:,.0f} MiB"
-            print(f"{point.title()}: {shown}", flush=True)
+            continue
+        device, rows[point] = found
+        step, peak = (rows[point].values[key] or 0 for key in ("step_seconds", "peak_bytes"))
+        shown = f"step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB"
+        print(f"{point.title()}: {shown}", flush=True)
     if not rows:
         raise next(iter(failures.values()))
     sweeps = {
@@ -57,24 +56,14 @@ def run_sweeps(settings: Settings) -> Finding:
     report.show(sweeps, slopes)
     not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
     content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured}
-    return Finding(
-        device,
-        report.answer(slopes),
-        content | {"slopes": slopes},
-        {"slopes": slopes},
-        figure.draw(sweeps, slopes),
-        "Growth of time and memory",
-    )
-
-
-def points(plan: Plan, sweeps: Sequence[str]) -> list[Point]:
-    """Each point of the sweeps once; those with the same dataset follow each other."""
-    return sorted({point for sweep in sweeps for point in plan.points(sweep)})
+    answer, picture = report.answer(slopes), figure.draw(sweeps, slopes)
+    found = (content | {"slopes": slopes}, {"slopes": slopes})
+    return Finding(device, answer, *found, picture, "Growth of time and memory")
 
 
 def measurements(
     chosen: Sequence[Point], plan: Plan, repeats: int
-) -> Iterator[tuple[Point, Measured | WorkerFailed]]:
+) -> Iterator[tuple[Point, tuple[Device, Row] | WorkerFailed]]:
     """The measurements of each point, or why there are none; writes one dataset at a time."""
     for (images, side), same in itertools.groupby(chosen, lambda point: point[:2]):
         with dataset.on_disk(images, side) as folder:
@@ -85,7 +74,7 @@ def measurements(
                     yield point, error
 
 
-def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> Measured:
+def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> tuple[Device, Row]:
     """Measures one point in a new process.
 
     Raises:
@@ -93,13 +82,3 @@ def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> Measured
     """
     with resident({"process": measure}) as workers:
         return workers["process"].ask(folder, point, plan.filters, repeats)
-
-
-def to_row(point: Point, found: Measured) -> Row:
-    """Medians of the samples, and the time of an epoch."""
-    medians = {key: summarize(values).median for key, values in found.samples.items()}
-    steps = found.steps_per_epoch
-    # Derived, because an epoch of a million images would take minutes.
-    epoch = {"epoch_seconds": medians["shuffle_seconds"] + steps * medians["step_seconds"]}
-    values = medians | epoch | found.memory
-    return Row(point, steps, found.micro_batch, values, found.samples)

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.common.intervals import ratio_of_medians, summarize
 from benchmarks.common.workers import Worker, WorkerFailed
-from benchmarks.train_step.rows import REFERENCE, SUBJECT, VARIANTS, Proof, Result, compare_losses
+from benchmarks.train_step.rows import REFERENCE, SUBJECT, Proof, Result, compare_losses
 from benchmarks.train_step.worker import Burst
 from flaxae.errors import RunError
 
@@ -20,16 +20,14 @@ class StepsDiffer(RunError):
 
 def greet(workers: dict[str, Worker], versions: dict[str, str]) -> dict[str, Worker]:
     """The workers on flaxae's device; adds the versions of their libraries to `versions`."""
-    greetings = _request_all(workers, "greet")
+    greetings = _ask_all(workers, "greet")
     platform, _ = greetings[SUBJECT]
-    ready = {}
-    for name, (device, libraries) in greetings.items():
-        if device == platform:
-            versions |= libraries
-            ready[name] = workers[name]
-        else:
+    for name, (device, libraries) in list(greetings.items()):
+        versions |= libraries
+        if device != platform:
             print(f"not compared: {name} runs on {device}, flaxae on {platform}")
-    return ready
+            del greetings[name]
+    return {name: workers[name] for name in greetings}
 
 
 def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, Proof]:
@@ -38,7 +36,7 @@ def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, 
     Raises:
         StepsDiffer: flaxae's two forms do not compute the same.
     """
-    losses = _request_all(workers, "prove", batch_size, steps)
+    losses = _ask_all(workers, "prove", batch_size, steps)
     proofs = {name: compare_losses(each, losses[REFERENCE]) for name, each in losses.items()}
     if not proofs[SUBJECT].equal:
         raise StepsDiffer(
@@ -70,23 +68,16 @@ def time_bursts(
     return results
 
 
-def _request_all(workers: dict[str, Worker], *request: Any) -> dict[str, Any]:
-    """The replies of all workers, without the peers that fail.
-
-    They work at the same time, because nothing is timed; only those that spin work alone.
+def _ask_all(workers: dict[str, Worker], *request: Any) -> dict[str, Any]:
+    """The replies of all workers, one after another, without the peers that fail.
 
     Raises:
         WorkerFailed: one of flaxae's two forms fails.
     """
-    spinning = {variant.name for variant in VARIANTS if variant.spins} & set(workers)
-    together = [name for name in workers if name not in spinning]
-    for name in together:
-        workers[name].send(*request)
     replies = {}
-    for name in (*together, *spinning):
+    for name, worker in workers.items():
         try:
-            worker = workers[name]
-            replies[name] = worker.ask(*request) if name in spinning else worker.receive()
+            replies[name] = worker.ask(*request)
         except WorkerFailed as error:
             if name in (SUBJECT, REFERENCE):
                 raise

@@ -15,7 +15,6 @@ class Variant(NamedTuple):
     framework: str  # the module benchmarks/train_step/steps/in_<framework>.py
     form: str  # passed to the module's `build`
     peer: str | None  # the value of --peers that adds it
-    spins: bool = False  # idle threads spin, so that it is very slow beside other work
     models: tuple[str, ...] | None = None  # those for which the form exists; None: all
 
 
@@ -28,8 +27,8 @@ VARIANTS = (
     Variant("flax.linen", "linen", "plain", None),
     Variant("Keras", "keras", "plain", "keras"),
     Variant("Keras XLA", "keras", "jit_compile", "keras"),
-    Variant("PyTorch", "torch", "contiguous", "torch", spins=True),
-    Variant("PyTorch NHWC", "torch", "channels_last", "torch", True, _CONVOLUTIONAL),
+    Variant("PyTorch", "torch", "contiguous", "torch"),
+    Variant("PyTorch NHWC", "torch", "channels_last", "torch", _CONVOLUTIONAL),
 )
 
 

@@ -25,8 +25,8 @@ from benchmarks.scaling.growth import (
     Slope,
     slope_of,
     slopes_of,
+    to_row,
 )
-from benchmarks.scaling.point import Measured
 from benchmarks.scaling.settings import Settings
 
 _ROOT = Path(__file__).parents[3]
@@ -112,11 +112,11 @@ def test_points_with_one_dataset_are_measured_one_after_the_other(monkeypatch):
         raise WorkerFailed("no")
 
     monkeypatch.setattr(sweeps, "in_process", ask)
-    chosen = sweeps.points(SMOKE, ["batch", "side", "images"])
+    chosen = SMOKE.all_points(list(SMOKE.values))
     assert len(list(sweeps.measurements(chosen, SMOKE, 2))) == len(chosen) == 4
     assert len({folder for folder, _ in written}) == 3
     assert not any(folder.exists() for folder, _ in written)
-    every = [point[:2] for point in sweeps.points(FULL, ["batch", "side", "images"])]
+    every = [point[:2] for point in FULL.all_points(list(FULL.values))]
     assert len(list(itertools.groupby(every))) == len(set(every)) == 8
 
 
@@ -149,7 +149,7 @@ def test_where_every_point_fails_there_is_no_result(monkeypatch, capsys, tmp_pat
 
 
 def test_an_epoch_is_its_shuffling_and_its_steps():
-    row = sweeps.to_row(Point(1000, 28, 100), _reply(Point(1000, 28, 100)))
+    _, row = _reply(Point(1000, 28, 100))
     assert row.values["epoch_seconds"] == pytest.approx(1000 * 1e-6 + 10 * 0.02)
 
 
@@ -204,15 +204,10 @@ def _row(point: Point, **others: float | None) -> Row:
     return Row(point, point.images // point.batch, 32, values | others, {})
 
 
-def _reply(point: Point) -> Measured:
+def _reply(point: Point) -> tuple[dict, Row]:
     """What a process could measure: shuffling takes a microsecond an image, a step 20 ms."""
-    times = ("open", "compile", "pick")
-    samples = {f"{name}_seconds": [0.01] for name in times}
+    samples = {f"{name}_seconds": [0.01] for name in ("open", "compile", "pick")}
     samples |= {"shuffle_seconds": [1e-6 * point.images], "step_seconds": [0.01, 0.02, 0.3]}
-    return Measured(
-        {"runtime": "cpu", "kind": "cpu", "cores": 2, "processor": "Great CPU"},
-        point.images // point.batch,
-        32,
-        samples,
-        {quantity.key: 2**20 for quantity in MEMORY},
-    )
+    memory = {quantity.key: 2**20 for quantity in MEMORY}
+    device = {"runtime": "cpu", "kind": "cpu", "cores": 2, "processor": "Great CPU"}
+    return device, to_row(point, point.images // point.batch, 32, samples, memory)
