@@ -19,6 +19,11 @@ def flag(default: Any, text: str, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, **options})
 
 
+def several(choices: Sequence[str], text: str, default: Sequence[str] | None = None) -> Any:
+    """A field for some of `choices`, by default all."""
+    return flag(tuple(default or choices), text, nargs="+", choices=choices)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1")
@@ -26,13 +31,12 @@ def _count(text: str) -> int:
 
 
 def _folder(text: str) -> Path:
-    folder = Path(text)
-    if folder.exists() and not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"{folder} is a file; give a folder")
-    return folder
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file; give a folder")
+    return Path(text)
 
 
-COUNT: Mapping[str, Any] = {"type": _count, "metavar": "N"}  # a flag's options: numbers from 1
+COUNT: Mapping[str, Any] = {"type": _count, "metavar": "N"}  # options of a flag: a number from 1
 COUNTS: Mapping[str, Any] = {"nargs": "+", **COUNT}
 
 
@@ -67,24 +71,18 @@ def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
     style = argparse.ArgumentDefaultsHelpFormatter
     parser = _Parser(f"benchmarks.{kind.question}", description=kind.__doc__, formatter_class=style)
     parser.allow_abbrev = False
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name, field in fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default, **field.metadata)
+    for field in dataclasses.fields(kind):
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, default=field.default, **field.metadata)
     values = vars(parser.parse_args(arguments))
-    for name, value in values.items():
-        if isinstance(value, list):  # of choices only one each, so that none is measured twice
-            values[name] = tuple(
-                dict.fromkeys(value) if fields[name].metadata.get("choices") else value
-            )
+    for field in dataclasses.fields(kind):
+        if isinstance(values[field.name], list):
+            each = values[field.name]  # a choice given twice would be measured twice
+            values[field.name] = tuple(dict.fromkeys(each) if "choices" in field.metadata else each)
     try:
         return kind(**values | (dict(kind.smoke_values) if values["smoke"] else {}))
     except InputError as error:
         parser.error(str(error))
-
-
-def main(kind: type[Settings]) -> NoReturn:
-    """Runs a benchmark with the flags of the process, and exits."""
-    sys.exit(run(kind))
 
 
 def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:

@@ -16,29 +16,30 @@ import flaxae
 Runtime = Literal["cpu", "cuda", "rocm", "tpu"]
 NOT_REPORTED = "not reported"
 _GPUS = ("gpu", "cuda", "rocm")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe_device() -> dict[str, Any]:
     """The device of the computation, its driver, and the machine's processor."""
-    device, count = jax.devices()[0], len(jax.devices())
-    affinity = getattr(os, "sched_getaffinity", None)  # absent on some systems
+    device = jax.devices()[0]
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 0))
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     return {
         "kind": device.device_kind,
         "platform": device.platform,
         "runtime": runtime(),
         "platform_version": device.client.platform_version,
         "driver": _driver() if device.platform in _GPUS else NOT_REPORTED,
-        "processor": _processor(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "devices": count,
+        "processor": processor[1] if processor else platform.processor() or NOT_REPORTED,
+        "cores": len(affinity(0)),
+        "devices": len(jax.devices()),
         "matmul_precision": jax.config.jax_default_matmul_precision or "default",  # type: ignore[attr-defined]
     }
 
 
 def describe_software() -> dict[str, str]:
     """Versions of what computes, and the commit of this repository."""
-    git = ["git", "-C", str(_ROOT)]
+    git = ["git", "-C", str(Path(__file__).parent)]
     commit = _output(*git, "rev-parse", "HEAD")
     changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
     return {
@@ -65,9 +66,9 @@ def peak_bytes() -> int | None:
 
 def name(described: Mapping[str, Any]) -> str:
     """A described device as a sentence names it."""
-    if described["runtime"] != "cpu":
-        return f"this {described['kind']}"
-    return f"this CPU ({described['cores']} cores of {described['processor']})"
+    cpu = described["runtime"] == "cpu"
+    text = "this CPU ({cores} cores of {processor})" if cpu else "this {kind}"
+    return text.format_map(described)
 
 
 def line(described: Mapping[str, Any]) -> str:
@@ -85,13 +86,6 @@ def _driver() -> str:
     nvidia = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     amd = _output("rocm-smi", "--showdriverversion", "--csv")
     return (amd if nvidia == NOT_REPORTED else nvidia).splitlines()[-1]
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    match = re.search(r"model name\s*:\s*(.+)", text)
-    return match[1] if match else platform.processor() or NOT_REPORTED
 
 
 def _output(*command: str) -> str:

@@ -4,7 +4,6 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ class Finding(NamedTuple):
     device: Mapping[str, Any]  # of `device.describe_device`
     sentence: str  # the answer, without the device and the full stop
     content: Mapping[str, Any]  # the report's entries beside those that every report has
-    brief: Mapping[str, Any]  # what the last line of output has of it
+    brief: Mapping[str, Any]  # the entries of the last line of output
     figure: Figure | None = None
     title: str = ""  # of the figure
     software: Mapping[str, str] = {}  # versions beside those of `device.describe_software`
@@ -37,27 +36,27 @@ def publish(question: str, settings: Mapping[str, Any], finding: Finding) -> Non
     answer = sentence(finding.sentence, finding.device, settings["smoke"])
     print(f"\n{answer}\n")
     kind = finding.device["kind"]
-    report = {
-        "benchmark": question,
-        "sentence": answer,
+    head = {"benchmark": question, "sentence": answer}
+    report = head | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": finding.device,
         "software": device.describe_software() | dict(finding.software),
-        "settings": {key: v for key, v in settings.items() if not isinstance(v, Path)},
+        # Results are published, folders are not.
+        "settings": {key: v for key, v in settings.items() if not key.endswith("dir")},
         **finding.content,
     }
-    name = f"{question}-{device.name_for_files(kind)}{'-smoke' * settings['smoke']}"
-    contents = {"results": ("json", to_text(plain(report)).encode())}
+    name = f"{question}-{device.name_for_files(kind)}{'-smoke' if settings['smoke'] else ''}"
+    files = [("results", "json", to_text(plain(report)).encode())]
     if finding.figure is not None:
         title = f"{finding.title} on {device.name(finding.device)}"
-        contents["picture"] = ("png", to_png(finding.figure, title, answer))
+        files.append(("picture", "png", to_png(finding.figure, title, answer)))
     paths = {}
-    for what, (ending, content) in contents.items():
-        paths[what] = str(settings["output_dir"] / f"{name}.{ending}")
-        write_atomically(Path(paths[what]), content)
-        print(what, paths[what])
-    last = {"benchmark": question, "device": kind, "sentence": answer}
-    print(json.dumps(last | plain(finding.brief) | paths))
+    for what, ending, content in files:
+        path = settings["output_dir"] / f"{name}.{ending}"
+        write_atomically(path, content)
+        paths[what] = str(path)
+        print(what, path)
+    print(json.dumps(head | {"device": kind, **plain(finding.brief), **paths}))
 
 
 def sentence(answer: str, described: Mapping[str, Any], smoke: bool) -> str:
@@ -68,8 +67,7 @@ def sentence(answer: str, described: Mapping[str, Any], smoke: bool) -> str:
 
 def plain(value: Any) -> Any:
     """Named tuples as dictionaries, recursively: JSON then keeps the names of their fields."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
+    value = value._asdict() if hasattr(value, "_asdict") else value
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
@@ -77,6 +75,6 @@ def plain(value: Any) -> Any:
 
 def to_text(report: Any) -> str:
     """Indented JSON with each list of numbers on one line."""
-    text = json.dumps(report, indent=1)
     lists = re.compile(r"\[\s+([-+.\de]+(?:,\s+[-+.\de]+)*)\s+\]")
+    text = json.dumps(report, indent=1)
     return lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"

@@ -52,9 +52,8 @@ def interleave(
             for call in range(first, first + calls):
                 result = variant(inputs[call % len(inputs)])
             block(result)
-            if turn >= 0:
-                samples[name].append((clock() - start) / calls)
-    return samples
+            samples[name].append((clock() - start) / calls)
+    return {name: seconds[warmup:] for name, seconds in samples.items()}
 
 
 def calls_per_sample(
@@ -68,7 +67,7 @@ def calls_per_sample(
     """The number of calls, from 1 to `most`, that makes a sample last `shortest_sample` seconds.
 
     Blocking on every call of less than a millisecond would time the host, not the device. All
-    variants get the same number, that of the fastest. `measuring` goes to `interleave`.
+    variants get the number of the fastest. `measuring` goes to `interleave`.
     """
     timed = interleave(variants, inputs, repeats=2, warmup=1, **measuring)
     fastest = min(min(seconds) for seconds in timed.values())

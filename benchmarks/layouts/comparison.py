@@ -1,55 +1,53 @@
-"""Compares both layouts in every combination of model, type, batch size and pass."""
+"""Proves and times both layouts in every combination of model, type, batch size and pass."""
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
-import jax
-
-from benchmarks.common import device, roofline, tables
-from benchmarks.common.intervals import ratio_of_medians, summarize
-from benchmarks.common.report import Finding
+from benchmarks.common import roofline
+from benchmarks.common.device import runtime
+from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
-from benchmarks.layouts import conclusions, figure, hlo, programs, report
-from benchmarks.layouts.convolutions import convolutions, moves
-from benchmarks.layouts.programs import LAYOUTS, Combination
-from benchmarks.layouts.proof import prove_equal
-from benchmarks.layouts.rows import LayoutResult, Row
+from benchmarks.layouts import hlo, programs
+from benchmarks.layouts.convolutions import Convolution, Moves, convolutions, moves
+from benchmarks.layouts.programs import LAYOUTS, Combination, Compiled
+from benchmarks.layouts.proof import Proof, prove_equal
 from benchmarks.layouts.settings import Settings
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
 
 
-def compare_layouts(settings: Settings) -> Finding:
-    """Measures, and prints the tables.
+class LayoutResult(NamedTuple):
+    """One layout's program in one row; seconds are per call."""
 
-    Raises:
-        LayoutsDiffer: the layouts do not compute the same.
-    """
-    jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
-    described = device.describe_device()
-    precision = described["matmul_precision"]
-    print(f"{device.line(described)}; kernels {settings.kernels}, matmul precision {precision}")
-    ceilings = {
-        dtype: roofline.measure_ceilings(dtype, smoke=settings.smoke) for dtype in settings.dtypes
-    }
-    rows: list[Row] = []
-    for row in measure(settings, ceilings):
-        rows.append(row)
-        nhwc, nchw = (tables.milliseconds(row.layouts[each].time.median) for each in LAYOUTS)
-        ratio = tables.interval(row.ratio, 3)
-        print(f"{row.title()}: NHWC {nhwc} ms, NCHW {nchw} ms, {ratio}", flush=True)
-    peak = device.peak_bytes()
-    report.show(rows, ceilings, peak)
-    return Finding(
-        described,
-        conclusions.answer(rows),
-        {"ceilings": ceilings, "device_peak_bytes": peak, "rows": rows},
-        {"ratios": [_brief(row) for row in rows]},
-        figure.draw(rows),
-        "NHWC and NCHW",
-    )
+    trace_seconds: float
+    compile_seconds: float
+    time: Summary
+    samples: list[float]
+    cost: roofline.Cost
+    floor_seconds: float | None
+    memory_bytes: int | None
+    convolutions: list[Convolution]
+    moves: Moves
+
+
+class Row(NamedTuple):
+    """One combination and pass in both layouts."""
+
+    combination: Combination
+    passing: str  # "train" or "forward"
+    proof: Proof
+    calls_per_sample: int
+    layouts: dict[str, LayoutResult]
+    ratio: Interval  # time of NCHW / time of NHWC
+    printed: bool  # whether the backend prints its programs
+    same_program: bool
+
+    def title(self) -> str:
+        c = self.combination
+        kind = c.downsample if c.model == "convolutional" else c.model
+        return f"{kind}, {c.dtype}, batch {c.batch_size}, {self.passing}"
 
 
 def combinations(settings: Settings) -> list[Combination]:
@@ -64,52 +62,38 @@ def combinations(settings: Settings) -> list[Combination]:
 
 
 def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Iterator[Row]:
-    """Every combination in every pass."""
+    """Every combination in every pass.
+
+    Raises:
+        LayoutsDiffer: the layouts do not compute the same.
+    """
     for combination in combinations(settings):
         states = programs.make_states(combination)
         batches = programs.make_batches(combination, _BATCHES)
         proof = prove_equal(states, batches[0], combination.dtype)
         for passing in settings.passes:
-            compiled = [programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS]
-            variants = {o: program.run for o, program in zip(LAYOUTS, compiled, strict=True)}
-            calls = calls_per_sample(variants, batches, shortest_sample=_SHORTEST_SAMPLE)
-            samples = interleave(variants, batches, repeats=settings.repeats, calls=calls)
-            parsed = [hlo.parse(program.executable.as_text() or "") for program in compiled]
-            limits = ceilings[combination.dtype]
-            results = {
-                layout: _result(*each, samples[layout], limits)
-                for layout, *each in zip(LAYOUTS, compiled, parsed, strict=True)
+            compiled = {
+                layout: programs.compile_pass(passing, states[layout], batches[0])
+                for layout in LAYOUTS
             }
+            runs = {layout: each.run for layout, each in compiled.items()}
+            calls = calls_per_sample(runs, batches, shortest_sample=_SHORTEST_SAMPLE)
+            samples = interleave(runs, batches, repeats=settings.repeats, calls=calls)
+            parsed = {o: hlo.parse(each.executable.as_text() or "") for o, each in compiled.items()}
+            limits = ceilings[combination.dtype]
+            results = {o: _result(compiled[o], parsed[o], samples[o], limits) for o in LAYOUTS}
             ratio = ratio_of_medians(samples["NCHW"], samples["NHWC"])
-            same = all(parsed) and hlo.same_instructions(*parsed)
-            why = conclusions.explain(*results.values(), same)
-            if not all(parsed):
-                why = "not reported: this backend does not print its programs"
-            yield Row(combination, passing, proof, calls, results, ratio, same, why)
+            printed = all(parsed.values())
+            same = printed and hlo.same_instructions(*parsed.values())
+            yield Row(combination, passing, proof, calls, results, ratio, printed, same)
 
 
 def _result(
-    compiled: programs.Compiled,
-    program: hlo.Program,
-    samples: list[float],
-    ceilings: roofline.Ceilings,
+    compiled: Compiled, program: hlo.Program, samples: list[float], limits: roofline.Ceilings
 ) -> LayoutResult:
     cost = roofline.cost(compiled.lowered, compiled.executable)
-    return LayoutResult(
-        compiled.trace_seconds,
-        compiled.compile_seconds,
-        summarize(samples),
-        samples,
-        cost,
-        roofline.floor_seconds(cost, ceilings),
-        roofline.memory_bytes(compiled.executable),
-        convolutions(program, device.runtime()),
-        moves(program),
-    )
-
-
-def _brief(row: Row) -> dict[str, Any]:
-    names = ("model", "downsample", "dtype", "batch_size")
-    named = {name: getattr(row.combination, name) for name in names}
-    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
-    return named | {"pass": row.passing} | values
+    times = (compiled.trace_seconds, compiled.compile_seconds, summarize(samples), samples)
+    floor = roofline.floor_seconds(cost, limits)
+    memory = roofline.memory_bytes(compiled.executable)
+    found = (convolutions(program, runtime()), moves(program))
+    return LayoutResult(*times, cost, floor, memory, *found)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.common.memory import MIB
-from benchmarks.layouts.rows import LayoutResult, Row
+from benchmarks.layouts.comparison import Row
 
 _NEGLIGIBLE = 0.02  # a ratio this close to 1 is no reason to choose
 
@@ -40,17 +40,18 @@ def answer(rows: Sequence[Row]) -> str:
     return f"the time of {what} in NCHW relative to NHWC is {mean:.2f} ({spread}); {advice}"
 
 
-def explain(nhwc: LayoutResult, nchw: LayoutResult, same_program: bool) -> str:
+def explain(row: Row) -> str:
     """What differs between the two programs after XLA's layout assignment."""
-    if same_program:
+    if not row.printed:
+        return "not reported: this backend does not print its programs"
+    if row.same_program:
         return "XLA compiles both layouts to the same instructions; any difference is noise"
-    work, forms = (
-        [Counter(each(c) for c in result.convolutions) for result in (nhwc, nchw)]
-        for each in (lambda c: c.work(), lambda c: c.form())
-    )
+    both = row.layouts.values()
+    work = [Counter(c.work() for c in result.convolutions) for result in both]
+    forms = [Counter(c.form() for c in result.convolutions) for result in both]
     total, alike = max(each.total() for each in work), (work[0] & work[1]).total()
-    orders = Counter(c.input for c in nhwc.convolutions).most_common(1)
-    mostly = f"(mostly {orders[0][0]} in memory)" if orders else ""
+    inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)
+    mostly = f"(mostly {max(inputs, key=inputs.__getitem__, default='')} in memory)"
     if total == 0:
         found = "there are no convolutions"
     elif alike == total:
@@ -62,9 +63,7 @@ def explain(nhwc: LayoutResult, nchw: LayoutResult, same_program: bool) -> str:
         )
     else:
         found = f"{alike} of {total} convolutions are the same in both programs"
-    moves = [
-        f"{layout} transposes {result.moves.transpose_bytes / MIB:.1f} MiB and copies "
-        f"{result.moves.copy_bytes / MIB:.1f} MiB"
-        for layout, result in {"NHWC": nhwc, "NCHW": nchw}.items()
-    ]
-    return "; ".join([found, *moves])
+    for layout, result in row.layouts.items():
+        sizes = (result.moves.transpose_bytes / MIB, result.moves.copy_bytes / MIB)
+        found += f"; {layout} transposes {sizes[0]:.1f} MiB and copies {sizes[1]:.1f} MiB"
+    return found

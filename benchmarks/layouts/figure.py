@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from benchmarks.common import figure as frame
-from benchmarks.layouts.rows import Row
+from benchmarks.layouts.comparison import Row
 
 _COLORS = {"NHWC": frame.BLUE, "NCHW": frame.ORANGE}
 _CLAIM_OF_2018 = 27 / 40  # see the README: from 27 to 40 iterations a second
@@ -25,13 +25,15 @@ def draw(rows: Sequence[Row]) -> Figure:
     frame.legend_above(times, columns=3)
 
     values = [row.ratio.value for row in rows]
-    below = [row.ratio.value - row.ratio.low for row in rows]
-    above = [row.ratio.high - row.ratio.value for row in rows]
+    errors = [
+        [row.ratio.value - row.ratio.low for row in rows],
+        [row.ratio.high - row.ratio.value for row in rows],
+    ]
     ratios.axvline(1, color="black", linewidth=1)
     ratios.axvline(_CLAIM_OF_2018, color="gray", linestyle=":", label="the claim of 2018 (GPU)")
     style = {"fmt": "o", "color": "#333333", "capsize": 3}
     label = "ratio of medians, 95 % interval"
-    ratios.errorbar(values, range(len(rows)), xerr=(below, above), label=label, **style)
+    ratios.errorbar(values, range(len(rows)), xerr=errors, label=label, **style)
     ratios.set_xlabel("NCHW / NHWC (below 1: NCHW is faster)")
     ratios.grid(axis="x", alpha=0.3)
     frame.legend_above(ratios, columns=2)

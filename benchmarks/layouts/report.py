@@ -1,13 +1,40 @@
-"""The tables of the layout benchmark."""
+"""What the layout benchmark prints: its progress and its tables."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from benchmarks.common import tables
+import jax
+
+from benchmarks.common import device, tables
 from benchmarks.common.memory import MIB
-from benchmarks.common.roofline import Ceilings
-from benchmarks.common.tables import milliseconds, quartiles, reported
-from benchmarks.layouts.rows import LayoutResult, Row
+from benchmarks.common.report import Finding
+from benchmarks.common.roofline import Ceilings, measure_ceilings
+from benchmarks.common.tables import interval, milliseconds, quartiles, reported
+from benchmarks.layouts.comparison import LayoutResult, Row, measure
+from benchmarks.layouts.conclusions import answer, explain
+from benchmarks.layouts.figure import draw
+from benchmarks.layouts.settings import Settings
+
+
+def compare_layouts(settings: Settings) -> Finding:
+    """Measures, and prints the tables; raises as `comparison.measure`."""
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
+    described = device.describe_device()
+    precision = described["matmul_precision"]
+    print(f"{device.line(described)}; kernels {settings.kernels}, matmul precision {precision}")
+    ceilings = {dtype: measure_ceilings(dtype, smoke=settings.smoke) for dtype in settings.dtypes}
+    rows: list[Row] = []
+    for row in measure(settings, ceilings):
+        rows.append(row)
+        times = {o: f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items()}
+        print(f"{row.title()}: {', '.join(times.values())}, {interval(row.ratio, 3)}", flush=True)
+    peak = device.peak_bytes()
+    show(rows, ceilings, peak)
+    explained = [row._asdict() | {"explanation": explain(row)} for row in rows]
+    content = {"ceilings": ceilings, "device_peak_bytes": peak, "rows": explained}
+    brief = {"ratios": [_brief(row) for row in rows]}
+    return Finding(described, answer(rows), content, brief, draw(rows), "NHWC and NCHW")
 
 
 def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None) -> None:
@@ -16,7 +43,7 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         "": Row.title,
         "NHWC, ms": lambda row: quartiles(row.layouts["NHWC"].time),
         "NCHW, ms": lambda row: quartiles(row.layouts["NCHW"].time),
-        "NCHW/NHWC (95 %)": lambda row: tables.interval(row.ratio, 3),
+        "NCHW/NHWC (95 %)": lambda row: interval(row.ratio, 3),
     }
     tables.show("Time of one call: median (quartiles)", times, rows)
     limits = {
@@ -41,7 +68,7 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
     )
     print("\nWhy")
     for row in rows:
-        print(f"{row.title()}: {row.explanation}")
+        print(f"{row.title()}: {explain(row)}")
 
 
 def _both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:
@@ -54,9 +81,15 @@ def _convolutions(row: Row) -> list[tuple[str, ...]]:
         Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in result.convolutions)
         for result in row.layouts.values()
     ]
-    kinds = sorted(set().union(*counts))
-    titles = [row.title(), *[""] * len(kinds)]
-    return [
-        (title, *kind, *(str(count[kind]) for count in counts))
-        for title, kind in zip(titles, kinds, strict=False)
-    ]
+    lines = []
+    for kind in sorted(set().union(*counts)):
+        title = "" if lines else row.title()
+        lines.append((title, *kind, *(str(count[kind]) for count in counts)))
+    return lines
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    names = ("model", "downsample", "dtype", "batch_size")
+    named = {name: getattr(row.combination, name) for name in names}
+    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
+    return named | {"pass": row.passing} | values

@@ -1,6 +1,6 @@
 """Runs the benchmark: `python -m benchmarks.scaling --help`."""
 
-from benchmarks.common.command import main
+from benchmarks.common.command import run
 from benchmarks.scaling.settings import Settings
 
-main(Settings)
+raise SystemExit(run(Settings))

@@ -10,11 +10,10 @@ from benchmarks.common.command import parse
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Ceilings, Cost
 from benchmarks.layouts import conclusions, report
-from benchmarks.layouts.comparison import combinations
+from benchmarks.layouts.comparison import LayoutResult, Row, combinations
 from benchmarks.layouts.convolutions import Moves
 from benchmarks.layouts.programs import LAYOUTS, Combination
 from benchmarks.layouts.proof import Proof
-from benchmarks.layouts.rows import LayoutResult, Row
 from benchmarks.layouts.settings import Settings
 
 _ROOT = Path(__file__).parents[3]
@@ -86,7 +85,7 @@ def _row(ratio: float, low: float, high: float) -> Row:
         0, 0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0, 0)
     )
     proof, interval = Proof(0, 0, 0, 1), Interval(ratio, low, high, 0.95)
-    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, False, "because")
+    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, True, False)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +127,7 @@ def test_missing_values_are_called_not_reported(capsys):
 
 
 def test_two_equal_programs_are_called_so():
-    result = _row(1, 1, 1).layouts["NHWC"]
-    assert "same instructions" in conclusions.explain(result, result, same_program=True)
-    assert "no convolutions" in conclusions.explain(result, result, same_program=False)
+    row = _row(1, 1, 1)
+    assert "same instructions" in conclusions.explain(row._replace(same_program=True))
+    assert "no convolutions" in conclusions.explain(row)
+    assert "not reported" in conclusions.explain(row._replace(printed=False))
