@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 
 from benchmarks.common import command
-from benchmarks.common.command import COUNT, flag
-
-_SWEEPS = ("images", "side", "batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,5 +12,5 @@ class Settings(command.Settings):
     question = "scaling"
     measure = "benchmarks.scaling.sweeps:run_sweeps"
     smoke_values = {"repeats": 2}  # noqa: RUF012
-    sweeps: tuple[str, ...] = flag(_SWEEPS, "what to vary", nargs="+", choices=_SWEEPS)
-    repeats: int = flag(7, "samples of each time", **COUNT)
+    sweeps: tuple[str, ...] = command.several(("images", "side", "batch"), "what to vary")
+    repeats: int = command.flag(7, "samples of each time", **command.COUNT)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from benchmarks.common import figure as frame
-from benchmarks.train_step.rows import VARIANTS, Row
+from benchmarks.train_step.comparison import VARIANTS, Row
 
 # The two forms of one framework have similar colors.
 _COLORS = (frame.VERMILION, frame.ORANGE, frame.YELLOW, frame.BLUE, frame.SKY, frame.GREEN)

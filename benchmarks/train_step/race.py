@@ -2,20 +2,46 @@
 
 import math
 import statistics
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from benchmarks.common.intervals import ratio_of_medians, summarize
+from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.workers import Worker, WorkerFailed
-from benchmarks.train_step.rows import REFERENCE, SUBJECT, Proof, Result, compare_losses
 from benchmarks.train_step.worker import Burst
 from flaxae.errors import RunError
 
+REFERENCE = "flaxae plain"  # defines the losses that are right
+SUBJECT = "flaxae fast"  # the denominator of all ratios
+TOLERANCE = 1e-4  # nats a pixel: the largest difference between the losses of equal steps
 _SHORTEST_BURST = 0.25  # seconds: in the first step of a burst the caches hold others' data
 _MOST_STEPS = 200  # in a burst
 
 
 class StepsDiffer(RunError):
     """flaxae's two forms do not compute the same."""
+
+
+class Proof(NamedTuple):
+    """How far a variant's losses are from those of the reference."""
+
+    steps: int
+    difference: float  # the largest, nats a pixel
+    equal: bool
+
+
+class Result(NamedTuple):
+    """The times of one variant, in seconds a step."""
+
+    proof: Proof
+    steps_per_burst: int
+    wall: Summary
+    cpu: Summary
+    faults: float  # median of page faults a step
+    peak_bytes: int  # of the whole process since its start
+    ratio: Interval  # wall time / wall time of the subject
+    wall_samples: list[float]
+    cpu_samples: list[float]
+    fault_samples: list[float]
 
 
 def greet(workers: dict[str, Worker], versions: dict[str, str]) -> dict[str, Worker]:
@@ -44,6 +70,13 @@ def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, 
             f"{proofs[SUBJECT].difference:.2g} nats a pixel; timings would not compare equal work"
         )
     return proofs
+
+
+def compare_losses(losses: Sequence[float], reference: Sequence[float]) -> Proof:
+    """Compares two trainings step by step; NaN is never equal."""
+    differences = [abs(one - other) for one, other in zip(losses, reference, strict=True)]
+    equal = all(difference <= TOLERANCE for difference in differences)
+    return Proof(len(differences), max(differences), equal)
 
 
 def time_bursts(

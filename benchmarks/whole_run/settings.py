@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from benchmarks.common import command
-from benchmarks.common.command import COUNT, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,5 +12,5 @@ class Settings(command.Settings):
     question = "whole_run"
     measure = "benchmarks.whole_run.costs:measure_costs"
     smoke_values = {"repeats": 1, "epochs": 2}  # noqa: RUF012
-    epochs: int = flag(50, "of the run whose memory is read", **COUNT)
-    repeats: int = flag(5, "of imports and starts", **COUNT)
+    epochs: int = command.flag(50, "of the run whose memory is read", **command.COUNT)
+    repeats: int = command.flag(5, "of imports and starts", **command.COUNT)

@@ -7,8 +7,15 @@ import pytest
 
 from benchmarks.common.memory import peak_bytes
 from benchmarks.common.workers import WorkerFailed, resident
-from benchmarks.train_step.race import StepsDiffer, prove, time_bursts
-from benchmarks.train_step.rows import REFERENCE, SUBJECT, Proof, compare_losses
+from benchmarks.train_step.race import (
+    REFERENCE,
+    SUBJECT,
+    Proof,
+    StepsDiffer,
+    compare_losses,
+    prove,
+    time_bursts,
+)
 from benchmarks.train_step.steps.program import Program
 from benchmarks.train_step.worker import Burst, Session, losses, measure
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.train_step.rows import compare_losses
+from benchmarks.train_step.race import compare_losses
 from benchmarks.train_step.steps import in_flaxae, in_linen
 from benchmarks.train_step.steps.kernels import for_keras, for_torch
 from benchmarks.train_step.steps.workload import (
