@@ -36,8 +36,8 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-COUNT: Mapping[str, Any] = {"type": _count, "metavar": "N"}  # options of a flag: a number from 1
-COUNTS: Mapping[str, Any] = {"nargs": "+", **COUNT}
+COUNT: dict[str, Any] = {"type": _count, "metavar": "N"}  # options of a flag: a number from 1
+COUNTS: dict[str, Any] = {"nargs": "+", **COUNT}
 
 
 @dataclass(frozen=True, kw_only=True)

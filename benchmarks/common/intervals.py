@@ -1,7 +1,7 @@
 """Statistics of timing samples: medians, quartiles, and an interval for a ratio of medians."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -60,10 +60,12 @@ def ratio_of_medians(
     value = float(_ratio(*rounds, axis=0))
     if len(numerator) == 1:  # which SciPy refuses: every resample is the one round
         return Interval(value, value, value, confidence)
-    options = {"paired": True, "vectorized": True, "method": "percentile"}
+    options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile"}
     options |= {"n_resamples": resamples, "confidence_level": confidence}
-    drawn = stats.bootstrap(rounds, _ratio, random_state=np.random.default_rng(seed), **options)
-    return Interval(value, *map(float, drawn.confidence_interval), confidence)
+    # The name that all supported versions of SciPy accept; newer ones call it `rng`.
+    options |= {"random_state": np.random.default_rng(seed)}
+    low, high = stats.bootstrap(rounds, _ratio, **options).confidence_interval
+    return Interval(value, float(low), float(high), confidence)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:

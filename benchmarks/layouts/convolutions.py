@@ -77,7 +77,8 @@ def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolutio
         kernel, y = y, kernel
     elif target.endswith("convBackwardInput"):
         x, y = y, x
-    orders = map(_order, re.split(r"_|->", labels), (x, kernel, y))
+    inputs, filters, outputs = re.split(r"_|->", labels)
+    orders = (_order(inputs, x), _order(filters, kernel), _order(outputs, y))
     sizes = [str(result.sizes[d]) for d in reversed(result.minor_to_major)] if result else []
     in_memory = f"{result.dtype}[{','.join(sizes)}]" if result else "unknown"
     # The operation's name is "jit(f)/.../encode/encoder/blocks_0/layers_0/conv_general_dilated".

@@ -1,8 +1,6 @@
 """The two programs of a comparison: one model in both layouts, from the same parameters.
 
-This is the only file of this benchmark that knows flaxae's model and training step. The model takes
-NHWC bytes in both layouts. With more than one channel NCHW therefore transposes its input and
-output, and that time counts.
+Only this file of the benchmark knows flaxae's model and training step.
 """
 
 import functools

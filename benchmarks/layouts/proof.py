@@ -58,16 +58,16 @@ def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proo
 
 def compare(one: Outcome, other: Outcome, tolerance: float) -> Proof:
     """The relative differences of two outcomes; raises as `prove_equal`."""
-    differences = []
+    differences: dict[str, float] = {}
     for name, left, right in zip(Outcome._fields, one, other, strict=True):
         difference = max(map(_difference, jax.tree.leaves(left), jax.tree.leaves(right)))
-        differences.append(difference)
+        differences[name] = difference
         if difference > tolerance:
             raise LayoutsDiffer(
                 f"{name} of NHWC and NCHW have a relative difference of {difference:.2g}, above "
                 f"the tolerance of {tolerance:.2g}; timings would not compare equal work"
             )
-    return Proof(*differences, tolerance)
+    return Proof(**differences, tolerance=tolerance)
 
 
 def _difference(one: Any, other: Any) -> float:

@@ -17,12 +17,11 @@ from flaxae.errors import InputError
 NAME = "mnist_5k"  # flaxae opens its arrays without TFDS
 _CHUNK = 2**24  # bytes drawn at once
 _FEW = 10  # images of validation and test, which no step uses
-_LABEL = 4  # bytes
 
 
 def size(images: int, side: int) -> int:
-    """The bytes of a dataset on disk, plus a tenth."""
-    return int(1.1 * (images + 2 * _FEW) * (side * side + _LABEL))
+    """The bytes of a dataset on disk with labels of 4 bytes, plus a tenth."""
+    return int(1.1 * (images + 2 * _FEW) * (side * side + 4))
 
 
 def require_space(needed: int) -> None:

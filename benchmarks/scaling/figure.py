@@ -47,10 +47,9 @@ def draw_curve(
         return
     sizes = [size for size, _ in points]
     heights = [value / per_unit for _, value in points]
-    label = f"{quantity.name}: {number(slope.measured)}"
-    if slope.expected is not None:
-        label += f" ({number(slope.expected, 0)})"
-        line = [heights[-1] * (size / sizes[-1]) ** slope.expected for size in sizes]
+    expected = "" if slope.expected is None else f" ({number(slope.expected, 0)})"
+    label = f"{quantity.name}: {number(slope.measured)}{expected}"
     axes.plot(sizes, heights, color=color, marker="o", markersize=4, label=label)
     if slope.expected is not None:
+        line = [heights[-1] * (size / sizes[-1]) ** slope.expected for size in sizes]
         axes.plot(sizes, line, color=color, linestyle="--", linewidth=1, alpha=0.6)

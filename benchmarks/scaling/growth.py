@@ -30,7 +30,6 @@ class Plan(NamedTuple):
     filters: tuple[int, ...]  # of the model
 
     def points(self, sweep: str) -> list[Point]:
-        """The points of a sweep, in ascending order."""
         return [self.default._replace(**{sweep: value}) for value in self.values[sweep]]
 
     def all_points(self, sweeps: Sequence[str]) -> list[Point]:
@@ -38,20 +37,12 @@ class Plan(NamedTuple):
         return sorted({point for sweep in sweeps for point in self.points(sweep)})
 
 
-FULL = Plan(
-    Point(images=5_000, side=28, batch=256),
-    {
-        "images": (5_000, 20_000, 100_000, 300_000, 1_000_000),
-        "side": (28, 64, 128, 256),
-        "batch": (16, 64, 256, 1024, 4096),
-    },
-    filters=(16, 8, 8),
-)
-SMOKE = Plan(
-    Point(images=256, side=8, batch=32),
-    {"images": (256, 1024), "side": (8, 16), "batch": (32, 64)},
-    filters=(4,),
-)
+_IMAGES = (5_000, 20_000, 100_000, 300_000, 1_000_000)
+_SIDES, _BATCHES = (28, 64, 128, 256), (16, 64, 256, 1024, 4096)
+_TINY = {"images": (256, 1024), "side": (8, 16), "batch": (32, 64)}
+_FULL = {"images": _IMAGES, "side": _SIDES, "batch": _BATCHES}
+FULL = Plan(Point(images=5_000, side=28, batch=256), _FULL, filters=(16, 8, 8))
+SMOKE = Plan(Point(images=256, side=8, batch=32), _TINY, filters=(4,))
 
 
 class Quantity(NamedTuple):

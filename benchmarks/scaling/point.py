@@ -1,7 +1,6 @@
 """One point of a sweep, measured in a process of its own, because a process has one memory peak.
 
-It does what `flaxae train` does: opens the prepared dataset, places, compiles, and runs steps. This
-is the only file of this benchmark that knows flaxae's model and trainer.
+It does what `flaxae train` does. Only this file of the benchmark knows flaxae's model and trainer.
 """
 
 import itertools
@@ -66,20 +65,22 @@ def measure(
         pass  # maps the images that an epoch maps
     peak = peak_bytes()  # read here, because `private_growth` resets the system's record
     _, order = private_growth(lambda: shuffle(config, images, epoch=2))
+    shuffling = [seconds_of(partial(shuffle, config, images, turn)) for turn in turns]
+    picking = [pick(config, images, turn) for turn in turns]
+    steps, growth = private_growth(lambda: bursts(trainer, state, repeats))
     samples = {
         "open_seconds": opening,
         "compile_seconds": [compilation],
-        "shuffle_seconds": [seconds_of(partial(shuffle, config, images, turn)) for turn in turns],
-        "pick_seconds": [pick(config, images, turn) for turn in turns],
+        "shuffle_seconds": shuffling,
+        "pick_seconds": picking,
+        "step_seconds": steps,
     }
-    steps, growth = private_growth(lambda: bursts(trainer, state, repeats))
     memory = {
         "peak_bytes": max(peak, peak_bytes()),
         "step_bytes": device.peak_bytes() or growth,  # of the device, if it has its own memory
         "mapped_bytes": mapped_of(images_path(folder)),
         "order_bytes": order,
     }
-    samples |= {"step_seconds": steps}
     row = to_row(point, trainer.steps_per_epoch, placement.micro_batch, samples, memory)
     return device.describe_device(), row
 

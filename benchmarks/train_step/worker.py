@@ -1,8 +1,4 @@
-"""One form of the training step in a process of its own.
-
-Each framework has threads, memory and environment variables that would disturb the others. The
-process stays resident, so that bursts of all variants can alternate.
-"""
+"""One form of the training step in a process, because frameworks disturb each other in one."""
 
 import importlib
 import itertools

@@ -3,8 +3,8 @@
     python -m benchmarks.whole_run.watched step train --workdir ...
     python -m benchmarks.whole_run.watched epochs train --workdir ...
 
-Prints one JSON object per line on standard output. What the run prints goes to standard error. This
-is the only file of this benchmark that knows flaxae's trainer, whose method it replaces.
+Prints a JSON object per line; what the run prints goes to standard error. Only this file of the
+benchmark knows flaxae's trainer, of which it replaces a method.
 """
 
 import itertools

@@ -1,7 +1,4 @@
-"""The step of flaxae: as `flaxae train` runs it on this machine, and in its plain form.
-
-This is the only file of this benchmark that knows flaxae's model and training step.
-"""
+"""The step of flaxae. Only this file of the benchmark knows flaxae's model and training step."""
 
 from functools import partial
 from typing import Any
@@ -65,7 +62,7 @@ def count_flops(workload: Workload, batch_size: int) -> float | None:
 
 def with_weights(params: Any, workload: Workload) -> Any:
     """A tree like flaxae's parameters with the weights of the workload."""
-    flat = flatten_dict(params, sep="/")
+    flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
     kernels = sorted((path for path in flat if path.endswith("kernel")), key=_place)
     for path, layer in zip(kernels, layers(workload), strict=True):
         flat[path] = jnp.asarray(layer.kernel)
