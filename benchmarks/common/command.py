@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from flaxae.errors import InputError, RunError
 
@@ -55,22 +55,19 @@ class Settings:
 S = TypeVar("S", bound=Settings)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong flag in one line, without the usage that argparse prints before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
-
-
 def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
     """The settings of class `kind` that the flags ask for; --smoke overrides them.
 
     Raises:
         SystemExit: a flag is wrong (status 2), or --help was given (status 0).
     """
-    style = argparse.ArgumentDefaultsHelpFormatter
-    parser = _Parser(f"benchmarks.{kind.question}", description=kind.__doc__, formatter_class=style)
-    parser.allow_abbrev = False
+    parser = argparse.ArgumentParser(
+        f"benchmarks.{kind.question}",
+        usage=argparse.SUPPRESS,  # so that an error is one line
+        description=kind.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
     for field in dataclasses.fields(kind):
         name = f"--{field.name.replace('_', '-')}"
         parser.add_argument(name, default=field.default, **field.metadata)

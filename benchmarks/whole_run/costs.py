@@ -53,31 +53,30 @@ def measure_costs(settings: Settings) -> Finding:
     }
     chosen = [*memory[: -1 : max(1, len(memory) // 10)], memory[-1]]
     tables.show("Memory before an epoch, MiB", mebibytes, chosen)
-    medians = [
-        {name: summarize(samples).median for name, samples in each.items()}
-        for each in (imports, starts)
-    ]
+    medians = {name: summarize(samples).median for name, samples in (imports | starts).items()}
     peak = memory[-1]["peak_bytes"] / MIB
     late = [row["private_bytes"] for row in memory[len(memory) // 2 :]]
     private = None if None in late else [min(late) / MIB, max(late) / MIB]
-    brief = {"import_seconds": medians[0], "first_step_seconds": medians[1], "peak_mib": peak}
-    return Finding(
-        described,
-        f"`flaxae train` finishes its first step after {medians[1]['cold']:.1f} s "
-        f"({medians[1]['warm']:.1f} s with cached programs) and holds at most {peak:,.0f} MiB",
-        {"import_seconds": imports, "first_step_seconds": starts, "memory": memory},
-        brief | {"private_mib_of_second_half": private},
+    answer = (
+        f"`flaxae train` finishes its first step after {medians['cold']:.1f} s "
+        f"({medians['warm']:.1f} s with cached programs) and holds at most {peak:,.0f} MiB"
     )
+    content = {"import_seconds": imports, "first_step_seconds": starts, "memory": memory}
+    brief = {
+        "import_seconds": {name: medians[name] for name in imports},
+        "first_step_seconds": {name: medians[name] for name in starts},
+    }
+    brief |= {"peak_mib": peak, "private_mib_of_second_half": private}
+    return Finding(described, answer, content, brief)
 
 
 def import_seconds(repeats: int) -> Samples:
     """Seconds of a process that only imports what a command needs."""
-    commands = {name: [sys.executable, "-c", f"import {each}"] for name, each in IMPORTS.items()}
 
-    def start(command: list[str], _: Any) -> None:
-        subprocess.run(command, cwd=_ROOT, check=True)
+    def start(module: str, _: Any) -> None:
+        subprocess.run([sys.executable, "-c", f"import {module}"], cwd=_ROOT, check=True)
 
-    variants = {name: partial(start, command) for name, command in commands.items()}
+    variants = {name: partial(start, module) for name, module in IMPORTS.items()}
     # The first turn, which is not counted, fills the system's cache of files.
     return interleave(variants, [None], repeats=repeats, warmup=1)
 
