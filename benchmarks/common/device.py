@@ -52,7 +52,7 @@ def describe_software() -> dict[str, str]:
 
 
 def runtime() -> Runtime:
-    """The backend, with CUDA and ROCm told apart."""
+    """The backend, with CUDA and ROCm distinguished."""
     device = jax.devices()[0]
     if device.platform in _GPUS:
         return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"

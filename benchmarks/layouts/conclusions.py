@@ -14,7 +14,7 @@ def answer(rows: Sequence[Row]) -> str:
     """Which layout to take on this device."""
     passing = "train" if any(row.passing == "train" for row in rows) else "forward"
     chosen = [row for row in rows if row.passing == passing]
-    # Between equal programs any difference is noise, whatever its interval says.
+    # Between equal programs any difference is noise, even if its interval excludes 1.
     different = [row.ratio for row in chosen if not row.same_program]
     faster = sum(each.high < 1 - _NEGLIGIBLE for each in different)
     slower = sum(each.low > 1 + _NEGLIGIBLE for each in different)

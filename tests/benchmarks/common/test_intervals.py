@@ -13,7 +13,7 @@ def test_quartiles_of_known_values():
     assert summarize([1, 2]) == (1.5, 1.25, 1.75, 2)
 
 
-def test_equal_samples_leave_no_doubt():
+def test_equal_samples_give_an_interval_of_one_point():
     assert ratio_of_medians([3.0] * 5, [2.0] * 5) == (1.5, 1.5, 1.5, 0.95)
 
 
@@ -24,7 +24,7 @@ def test_the_bootstrap_of_two_rounds_is_known():
     assert interval == pytest.approx((10 / 3, 2, 4, 0.95))
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_covers_the_true_ratio_at_its_confidence():
     generator = np.random.default_rng(0)
     truth, hits = 1.2, 0
     for _ in range(200):
@@ -35,7 +35,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert 0.90 <= hits / 200 <= 1  # 95 % give or take what 200 experiments can tell
 
 
-def test_what_slows_both_variants_of_a_round_cancels():
+def test_a_slow_round_does_not_widen_the_interval():
     generator = np.random.default_rng(0)
     weather = generator.lognormal(0, 1, 30)
     interval = ratio_of_medians(list(1.1 * weather), list(weather))

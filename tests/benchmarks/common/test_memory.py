@@ -10,7 +10,7 @@ _linux = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc
 
 
 @_linux
-def test_growth_is_the_most_that_was_held_above_what_was_there():
+def test_growth_is_the_peak_above_the_memory_before():
     before = np.ones(2**23)  # 64 MiB, held before, so not counted
     np.ones(2**25)  # freed before, so not counted
 

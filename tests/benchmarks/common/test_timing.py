@@ -35,14 +35,14 @@ class Machine:
         return [entry for entry in self.diary if entry[0] != "block"]
 
 
-def test_variants_alternate_and_every_sample_is_waited_for():
+def test_variants_alternate_and_every_sample_blocks():
     machine = Machine(A=1, B=2)
     machine.interleave(["x"], repeats=2, warmup=0)
     names = [name if name != "block" else f"block {what}" for name, what in machine.diary]
     assert names == ["A", "block A", "B", "block B"] * 2
 
 
-def test_the_time_of_waiting_is_the_sample():
+def test_a_sample_includes_the_time_of_blocking():
     assert Machine(A=1, B=2.5).interleave(["x"], repeats=3) == {"A": [1] * 3, "B": [2.5] * 3}
 
 

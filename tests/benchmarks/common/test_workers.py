@@ -23,7 +23,7 @@ def test_workers_stay_and_answer_and_end():
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def test_a_worker_that_fails_says_why():
+def test_a_failed_worker_is_reported_with_its_reason():
     with resident({"A": echo}) as workers:
         with pytest.raises(WorkerFailed, match=r"^A: ValueError: no$"):
             workers["A"].ask("fail")

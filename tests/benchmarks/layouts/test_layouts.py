@@ -30,7 +30,7 @@ def smoke(tmp_path_factory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_smoke_ends_with_one_json_object_and_says_the_sentence(smoke: tuple[Path, str]):
+def test_smoke_ends_with_one_json_object_and_prints_the_sentence(smoke: tuple[Path, str]):
     folder, output = smoke
     last = json.loads(output.splitlines()[-1])
     assert last["sentence"] in output.splitlines()
@@ -66,7 +66,7 @@ def test_smoke_results_have_every_sample_and_where_they_come_from(smoke: tuple[P
         assert row["explanation"]
 
 
-def test_the_fully_connected_model_comes_once():
+def test_the_fully_connected_model_is_measured_once():
     flags = "--models convolutional fully_connected --dtypes float32 --batch-sizes 64 256"
     settings = parse(Settings, flags.split())
     found = [(c.model, c.downsample, c.batch_size) for c in combinations(settings)]
@@ -113,7 +113,7 @@ def test_the_sentence_follows_from_the_intervals(
     assert sentence.endswith(advice)
 
 
-def test_equal_programs_are_no_evidence():
+def test_equal_programs_do_not_count_as_a_difference():
     row = _row(0.7, 0.6, 0.8)._replace(same_program=True)
     sentence = conclusions.answer([row])
     assert sentence.endswith("; there is no significant difference: keep NHWC")
@@ -126,7 +126,7 @@ def test_missing_values_are_called_not_reported(capsys):
     assert output.count("not reported") == 4  # floor, times the floor, memory, peak
 
 
-def test_two_equal_programs_are_called_so():
+def test_equal_programs_are_explained_as_equal():
     row = _row(1, 1, 1)
     assert "same instructions" in conclusions.explain(row._replace(same_program=True))
     assert "no convolutions" in conclusions.explain(row)

@@ -20,7 +20,7 @@ def result(loss):
     }
 
 
-def test_rows_hold_means_and_half_ranges():
+def test_rows_have_means_and_half_ranges():
     same = [result(0.1), result(0.2), result(0.6)]
     row = results.reconstruction_row("mnist_5k", "convolutional", same)
     assert row == "| mnist_5k, 50 | convolutional | 0.3000 ± 0.2500 | 0.1000 | 20.00 |"

@@ -30,7 +30,7 @@ def test_a_slope_is_of_the_largest_points_by_least_squares():
     assert fit_slope([(1, 1), (10, 100), (100, 100)]) == pytest.approx(1)
 
 
-def test_there_is_no_slope_of_one_point_or_of_nothing():
+def test_fewer_than_two_points_have_no_slope():
     assert fit_slope([(5, 5)]) is None
     assert fit_slope([]) is None
     rows = [_row(point, step_seconds=None) for point in FULL.points("side")]

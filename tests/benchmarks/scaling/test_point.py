@@ -33,7 +33,7 @@ def test_images_are_written_whole_in_chunks(tmp_path, monkeypatch):
     assert np.load(dataset.images_path(tmp_path)).shape == (50, 9, 9, 1)
 
 
-def test_a_process_refuses_another_dataset_and_says_why(tmp_path):
+def test_a_process_refuses_another_dataset_with_the_reason(tmp_path):
     dataset.write(tmp_path, 23, 9)
     with pytest.raises(WorkerFailed, match=r"^process: ValueError: .* \(23, 9, 9, 1\)$"):
         in_process(tmp_path, Point(24, 9, 8), SMOKE, 1)
@@ -57,7 +57,7 @@ class _Trainer:
 
 
 @pytest.mark.parametrize(("calls", "steps"), [(1, 3), (4, 12), (9, 15)])
-def test_a_burst_is_some_calls_without_the_shuffling(calls: int, steps: int, monkeypatch):
+def test_a_burst_leaves_out_the_shuffling(calls: int, steps: int, monkeypatch):
     trainer: Any = _Trainer()
     monkeypatch.setattr(point.time, "perf_counter", lambda: trainer.now)
     _, seconds = point.burst(trainer, _STATE, 1, calls)
@@ -65,7 +65,7 @@ def test_a_burst_is_some_calls_without_the_shuffling(calls: int, steps: int, mon
     assert seconds == pytest.approx(2 / 3)
 
 
-def test_bursts_end_when_they_have_taken_long_enough(monkeypatch):
+def test_bursts_stop_after_the_time_limit(monkeypatch):
     trainer: Any = _Trainer()
     monkeypatch.setattr(point.time, "perf_counter", lambda: trainer.now)
     assert point.bursts(trainer, _STATE, repeats=50) == pytest.approx([2 / 3] * 3)

@@ -45,7 +45,7 @@ def smoke(tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, output=done.stdout, scratch=scratch)
 
 
-def test_smoke_ends_with_one_json_object_and_says_the_sentence(smoke):
+def test_smoke_ends_with_one_json_object_and_prints_the_sentence(smoke):
     last = json.loads(smoke.output.splitlines()[-1])
     assert last["sentence"] in smoke.output.splitlines()
     assert {slope["sweep"] for slope in last["slopes"]} == {"images", "side", "batch"}
@@ -88,7 +88,7 @@ def test_smoke_deletes_its_images(smoke):
     assert not list(smoke.scratch.glob("flaxae-scaling-*"))
 
 
-def test_every_sweep_can_be_asked_for():
+def test_every_sweep_can_be_chosen():
     assert parse(Settings, []).sweeps == tuple(FULL.values) == tuple(SMOKE.values)
     assert parse(Settings, ["--sweeps", "side", "side"]).sweeps == ("side",)
 

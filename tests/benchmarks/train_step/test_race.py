@@ -128,6 +128,6 @@ def test_a_peer_that_differs_or_fails_is_left_out_and_flaxae_must_agree(capsys):
 
 
 @pytest.mark.parametrize("wrong", [1.0002, math.nan, math.inf])
-def test_a_difference_in_any_step_is_one(wrong: float):
+def test_a_difference_in_any_step_makes_losses_unequal(wrong: float):
     assert compare_losses([1, 1.00005], [1, 1]).equal
     assert not compare_losses([1, wrong, 1], [1, 1, 1]).equal

@@ -42,7 +42,7 @@ def test_weights_have_the_names_and_shapes_of_flaxae(model: str, sizes: dict):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_flaxae_and_linen_train_alike(model: str):
+def test_flaxae_and_linen_have_the_same_losses(model: str):
     workload = Workload(model, **_TINY)
     programs = [
         in_flaxae.build(workload, "plain"),
@@ -68,7 +68,7 @@ def test_a_wrong_kernel_fails_the_proof(monkeypatch):
     assert not compare_losses(wrong, right).equal
 
 
-def test_the_default_model_is_the_one_in_the_notes():
+def test_the_default_model_has_the_documented_size():
     sizes = [layer.kernel.size + layer.bias.size for layer in layers(Workload("convolutional"))]
     assert sum(sizes) == 7873
     assert crops(Workload("convolutional")) == (4, 4)
@@ -79,7 +79,7 @@ def test_an_unknown_model_is_refused():
         layers(Workload("transformer"))
 
 
-def test_images_have_something_to_learn():
+def test_a_model_can_learn_the_images():
     one, other = make_batches(16, IMAGE_SHAPE, 2)
     assert one.dtype == np.uint8
     assert not np.array_equal(one, other)

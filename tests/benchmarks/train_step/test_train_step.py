@@ -35,7 +35,7 @@ def smoke(tmp_path_factory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_smoke_ends_with_one_json_object_and_says_the_sentence(smoke: tuple[Path, str]):
+def test_smoke_ends_with_one_json_object_and_prints_the_sentence(smoke: tuple[Path, str]):
     folder, output = smoke
     last = json.loads(output.splitlines()[-1])
     assert last["sentence"] in output.splitlines()
@@ -63,7 +63,7 @@ def test_smoke_results_have_every_sample_and_where_they_come_from(smoke: tuple[P
         assert result["faults"] >= 0
 
 
-def test_absent_peers_are_left_out_unless_asked_for(monkeypatch, capsys):
+def test_missing_peers_are_skipped_by_default_and_refused_by_name(monkeypatch, capsys):
     monkeypatch.setattr(settings, "installed", lambda peer: peer == "torch")
     assert parse(Settings, []).peers == ("torch",)
     (line,) = capsys.readouterr().out.splitlines()
@@ -105,7 +105,7 @@ def test_the_answer_has_each_ratio_and_its_interval():
     )
 
 
-def test_what_was_not_timed_is_in_the_table(capsys):
+def test_the_table_lists_variants_that_are_not_timed(capsys):
     report.show([_row(0.9)], Ceilings(1e11, 1e10, 512))
     output = capsys.readouterr().out
     assert "20.0" in output
