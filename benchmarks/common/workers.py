@@ -67,7 +67,7 @@ def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Wo
 def _serve(pipe: Connection, answer: Callable[..., Any]) -> None:
     os.dup2(2, 1)  # what libraries print does not mix with the benchmark's own output
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # after Ctrl-C the parent ends its workers
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             request = pipe.recv()
             try:

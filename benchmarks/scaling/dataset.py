@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +43,14 @@ def require_space(needed: int) -> None:
 
 @contextlib.contextmanager
 def on_disk(images: int, side: int) -> Iterator[Path]:
-    """A folder for --data-dir with `images` training images; deleted on leaving."""
-    with tempfile.TemporaryDirectory(prefix="flaxae-scaling-") as folder:
-        write(Path(folder), images, side)
-        yield Path(folder)
+    """A folder for --data-dir with `images` training images; deleted on leaving and on SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory(prefix="flaxae-scaling-") as folder:
+            write(Path(folder), images, side)
+            yield Path(folder)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def images_path(data_dir: Path) -> Path:

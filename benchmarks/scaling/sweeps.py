@@ -1,8 +1,6 @@
 """Measures the points of the sweeps, one dataset after another."""
 
 import itertools
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,6 @@ def run_sweeps(settings: Settings) -> Finding:
         WorkerFailed: no point could be measured.
         OSError: a dataset cannot be written.
     """
-    # Ended by a signal, the benchmark still deletes its images, up to a gigabyte.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     plan = SMOKE if settings.smoke else FULL
     chosen = plan.all_points(settings.sweeps)
     dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
