@@ -1,0 +1,1 @@
+"""Benchmarks: one package a question, started as `python -m benchmarks.<question>`."""

@@ -1,0 +1,84 @@
+"""The frame of every picture: panels, groups of bars, a legend, a title and the answer."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.common.intervals import Summary
+
+# Okabe and Ito's colors, which color-blind people can tell apart.
+BLACK, VERMILION, BLUE, GREEN = "#000000", "#d55e00", "#0072b2", "#009e73"
+ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
+_GROUP = 0.8  # of the distance between two groups
+
+
+class Bar(NamedTuple):
+    """The time of one variant in seconds, and its floor, if that is known."""
+
+    time: Summary
+    floor: float | None
+
+
+def panels(
+    rows: int, columns: int, inches: tuple[float, float], **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes [rows, columns]; `options` go to matplotlib's `subplots`."""
+    figure = Figure(figsize=inches, dpi=110, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def draw_bars(
+    axes: Axes,
+    groups: Sequence[tuple[str, int, Mapping[str, Bar]]],
+    colors: Mapping[str, str],
+    horizontal: bool = False,
+) -> None:
+    """A group of bars for each title, number of images, and bars by variant.
+
+    A bar is the median time per image with its quartiles as whiskers; a line shows its floor.
+    """
+    draw, whiskers = (axes.barh, "xerr") if horizontal else (axes.bar, "yerr")
+    draw_line = axes.vlines if horizontal else axes.hlines
+    present = [variant for variant in colors if any(variant in bars for _, _, bars in groups)]
+    width, floor_label = _GROUP / len(present), "floor"
+    for index, variant in enumerate(present):
+        label = variant
+        for place, (_, images, bars) in enumerate(groups):
+            if variant not in bars:
+                continue
+            low, middle, high = (1e6 / images * bars[variant].time[i] for i in (1, 0, 2))
+            start = place - _GROUP / 2 + index * width
+            error = {whiskers: ([middle - low], [high - middle])}
+            style = {"color": colors[variant], "capsize": 2, "align": "edge", "label": label}
+            draw([start], [middle], width, **error, **style)
+            label = "_"  # which matplotlib leaves out of the legend
+            floor = bars[variant].floor
+            if floor is not None:
+                draw_line(1e6 / images * floor, start, start + width, "#d00000", label=floor_label)
+                floor_label = "_"
+    set_ticks = axes.set_yticks if horizontal else axes.set_xticks
+    set_ticks(range(len(groups)), [title for title, _, _ in groups])
+    name = "microseconds per image (lower is better)"
+    axes.set(xlabel=name, xlim=(0, None)) if horizontal else axes.set(ylabel=name)
+    axes.grid(axis="x" if horizontal else "y", alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def legend_above(axes: Axes, columns: int, place: str = "center") -> None:
+    """A legend over the axes: at their "left", "center" or "right"."""
+    x = {"left": 0, "center": 0.5, "right": 1}[place]
+    anchor = {"loc": f"lower {place}", "bbox_to_anchor": (x, 1)}
+    axes.legend(ncols=columns, fontsize=8, frameon=False, borderpad=0, **anchor)
+
+
+def to_png(figure: Figure, title: str, answer: str) -> bytes:
+    """The bytes of a PNG with the title above the panels and the answer below."""
+    figure.suptitle(title, fontsize=13)
+    figure.supxlabel(answer, fontsize=8.5, wrap=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Is NCHW faster than NHWC on this device, and why?"""

@@ -1,0 +1,106 @@
+"""The two programs of a comparison: one model in both layouts, from the same parameters.
+
+Only this file of the benchmark knows flaxae's model and training step.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.training.train_state import TrainState
+from jaxtyping import Array, Float
+
+from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
+from flaxae.data.store import Batch
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.objectives.losses import reconstruction_loss
+from flaxae.training.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
+
+LAYOUTS = ("NHWC", "NCHW")
+
+
+class Combination(NamedTuple):
+    """What one row of the comparison fixes; the fields are as in flaxae's configuration."""
+
+    model: str
+    filters: tuple[int, ...]
+    downsample: str
+    dtype: str
+    batch_size: int
+    kernels: str
+    image_shape: tuple[int, int, int]
+
+
+class Compiled(NamedTuple):
+    """A compiled program and the seconds that it took to make."""
+
+    lowered: Any  # jax.stages.Lowered
+    executable: Any  # jax.stages.Compiled
+    trace_seconds: float
+    compile_seconds: float
+    run: Callable[[Batch], Any]  # dispatches one call
+
+
+def make_states(combination: Combination) -> dict[str, TrainState]:
+    """A state for each layout with copies of the same parameters."""
+    own: Any = combination  # its words are those of the configuration's Literal types
+    config = ModelConfig(model=own.model, filters=own.filters, downsample=own.downsample)
+    computes = {layout: ComputeConfig(layout, own.dtype, own.kernels) for layout in LAYOUTS}
+    models = {
+        layout: Autoencoder(config, compute, own.image_shape)
+        for layout, compute in computes.items()
+    }
+    state = create_train_state(models["NHWC"], OptimizerConfig(), make_rngs(0).init)
+    return {
+        layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
+        for layout, model in models.items()
+    }
+
+
+def make_batches(combination: Combination, count: int) -> list[Batch]:
+    """Different batches of random pixels, on the device."""
+    size = combination.batch_size
+    shape = (count, size, *combination.image_shape)
+    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    rows, mask = np.arange(size, dtype=np.int32), np.ones(size, bool)
+    return [jax.device_put(Batch(images, rows, mask)) for images in pixels]
+
+
+def loss_and_logits(
+    state: TrainState, params: Any, batch: Batch
+) -> tuple[Float[Array, ""], Float[Array, "batch height width channels"]]:
+    """The mean loss in nats a pixel and the logits of the forward pass."""
+    images = to_float(jnp.asarray(batch.images))
+    logits = state.apply_fn({"params": params}, images)
+    return jnp.mean(reconstruction_loss(logits, images)), logits
+
+
+def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
+    """Compiles the pass "train" (gradients and AdamW) or "forward" (the loss alone)."""
+    if name == "forward":
+        forward = jax.jit(lambda params, batch: loss_and_logits(state, params, batch)[0])
+        arguments = (state.params, batch)
+        return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
+    rng = make_rngs(0).train
+    sums = functools.partial(gradient_sums, noise_factor=0.0)  # of the whole batch, on one device
+    step = jax.jit(functools.partial(train_step, sums=sums), donate_argnums=0)
+    latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
+
+    def call(run: Any, batch: Batch) -> Any:
+        latest[0], metrics = run(latest[0], batch, rng)
+        return metrics
+
+    return _compile(step, (state, batch, rng), call)
+
+
+def _compile(jitted: Any, arguments: tuple[Any, ...], call: Callable[..., Any]) -> Compiled:
+    start = time.perf_counter()
+    lowered = jitted.lower(*arguments)
+    traced = time.perf_counter()
+    executable = lowered.compile()
+    seconds = (traced - start, time.perf_counter() - traced)
+    return Compiled(lowered, executable, *seconds, functools.partial(call, executable))

@@ -1,0 +1,95 @@
+"""What the layout benchmark prints: its progress and its tables."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from benchmarks.common import device, tables
+from benchmarks.common.memory import MIB
+from benchmarks.common.report import Finding
+from benchmarks.common.roofline import Ceilings, measure_ceilings
+from benchmarks.common.tables import interval, milliseconds, quartiles, reported
+from benchmarks.layouts.comparison import LayoutResult, Row, measure
+from benchmarks.layouts.conclusions import answer, explain
+from benchmarks.layouts.figure import draw
+from benchmarks.layouts.settings import Settings
+
+
+def compare_layouts(settings: Settings) -> Finding:
+    """Measures, and prints the tables; raises as `comparison.measure`."""
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
+    described = device.describe_device()
+    precision = described["matmul_precision"]
+    print(f"{device.line(described)}; kernels {settings.kernels}, matmul precision {precision}")
+    ceilings = {dtype: measure_ceilings(dtype, smoke=settings.smoke) for dtype in settings.dtypes}
+    rows: list[Row] = []
+    for row in measure(settings, ceilings):
+        rows.append(row)
+        times = {o: f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items()}
+        print(f"{row.title()}: {', '.join(times.values())}, {interval(row.ratio, 3)}", flush=True)
+    peak = device.peak_bytes()
+    show(rows, ceilings, peak)
+    explained = [row._asdict() | {"explanation": explain(row)} for row in rows]
+    content = {"ceilings": ceilings, "device_peak_bytes": peak, "rows": explained}
+    brief = {"ratios": [_brief(row) for row in rows]}
+    return Finding(described, answer(rows), content, brief, draw(rows), "NHWC and NCHW")
+
+
+def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None) -> None:
+    """Prints all tables; `peak` is in bytes."""
+    times = {
+        "": Row.title,
+        "NHWC, ms": lambda row: quartiles(row.layouts["NHWC"].time),
+        "NCHW, ms": lambda row: quartiles(row.layouts["NCHW"].time),
+        "NCHW/NHWC (95 %)": lambda row: interval(row.ratio, 3),
+    }
+    tables.show("Time of one call: median (quartiles)", times, rows)
+    limits = {
+        "": Row.title,
+        "floor, ms": _both(lambda r: reported(r.floor_seconds, milliseconds)),
+        "time / floor": _both(
+            lambda r: reported(r.floor_seconds, lambda seconds: f"{r.time.median / seconds:.1f}")
+        ),
+        "compilation, s": _both(lambda r: f"{r.compile_seconds:.1f}"),
+        "memory, MiB": _both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
+        "differ by": lambda row: f"{max(row.proof[:3]):.0e}",
+    }
+    tables.show("The device's limit and other costs (NHWC / NCHW)", limits, rows)
+    for dtype, best in ceilings.items():
+        memory = f"{best.bytes_per_second / 1e9:,.0f} GB/s through memory"
+        print(f"limits for {dtype}: {best.text()}; {memory}")
+    print(f"peak device memory of the whole run: {reported(peak, lambda b: f'{b / MIB:,.0f} MiB')}")
+    tables.show_table(
+        "\nConvolutions as compiled: input x filter -> output, from major to minor in memory",
+        ("", "order", "run by", "NHWC", "NCHW"),
+        [line for row in rows for line in _convolutions(row)],
+    )
+    print("\nWhy")
+    for row in rows:
+        print(f"{row.title()}: {explain(row)}")
+
+
+def _both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:
+    """The texts of both layouts, or one if they are equal."""
+    return lambda row: " / ".join(dict.fromkeys(map(text, row.layouts.values())))
+
+
+def _convolutions(row: Row) -> list[tuple[str, ...]]:
+    counts = [
+        Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in result.convolutions)
+        for result in row.layouts.values()
+    ]
+    lines = []
+    for kind in sorted(set().union(*counts)):
+        title = "" if lines else row.title()
+        lines.append((title, *kind, *(str(count[kind]) for count in counts)))
+    return lines
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    names = ("model", "downsample", "dtype", "batch_size")
+    named = {name: getattr(row.combination, name) for name in names}
+    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
+    return named | {"pass": row.passing} | values

@@ -1,0 +1,1 @@
+"""How well do the models reconstruct and embed images?"""

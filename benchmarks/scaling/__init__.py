@@ -1,0 +1,1 @@
+"""How do time and memory grow with the images, their side, and the batch size?"""

@@ -1,0 +1,80 @@
+"""Measures the points of the sweeps, one dataset after another."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.memory import MIB
+from benchmarks.common.report import Finding
+from benchmarks.common.tables import milliseconds
+from benchmarks.common.workers import WorkerFailed, resident
+from benchmarks.scaling import dataset, figure, report
+from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
+from benchmarks.scaling.point import measure
+from benchmarks.scaling.settings import Settings
+
+Device = dict[str, Any]
+
+
+def run_sweeps(settings: Settings) -> Finding:
+    """Measures, and prints the tables.
+
+    Raises:
+        InputError: the disk cannot hold the images.
+        WorkerFailed: no point could be measured.
+        OSError: a dataset cannot be written.
+    """
+    plan = SMOKE if settings.smoke else FULL
+    chosen = plan.all_points(settings.sweeps)
+    dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
+    varied, default = ", ".join(settings.sweeps), plan.default.title()
+    print(f"{len(chosen)} points, a process each; varied: {varied}; default: {default}", flush=True)
+    device: Device = {}
+    rows: dict[Point, Row] = {}
+    failures: dict[Point, WorkerFailed] = {}
+    for point, found in measurements(chosen, plan, settings.repeats):
+        if isinstance(found, WorkerFailed):
+            failures[point] = found
+            print(f"not measured: {point.title()}: {found}", flush=True)
+            continue
+        device, rows[point] = found
+        step, peak = (rows[point].values[key] or 0 for key in ("step_seconds", "peak_bytes"))
+        shown = f"step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB"
+        print(f"{point.title()}: {shown}", flush=True)
+    if not rows:
+        raise next(iter(failures.values()))
+    sweeps = {
+        sweep: [rows[point] for point in plan.points(sweep) if point in rows]
+        for sweep in settings.sweeps
+    }
+    slopes = slopes_of(sweeps)
+    report.show(sweeps, slopes)
+    not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
+    content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured}
+    answer, picture = report.answer(slopes), figure.draw(sweeps, slopes)
+    found = (content | {"slopes": slopes}, {"slopes": slopes})
+    return Finding(device, answer, *found, picture, "Growth of time and memory")
+
+
+def measurements(
+    chosen: Sequence[Point], plan: Plan, repeats: int
+) -> Iterator[tuple[Point, tuple[Device, Row] | WorkerFailed]]:
+    """The measurements of each point, or why there are none; writes one dataset at a time."""
+    for (images, side), same in itertools.groupby(chosen, lambda point: point[:2]):
+        with dataset.on_disk(images, side) as folder:
+            for point in same:
+                try:
+                    yield point, in_process(folder, point, plan, repeats)
+                except WorkerFailed as error:  # the system may end it where memory is short
+                    yield point, error
+
+
+def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> tuple[Device, Row]:
+    """Measures one point in a new process.
+
+    Raises:
+        WorkerFailed: it raises an exception, or the system ends it.
+    """
+    with resident({"process": measure}) as workers:
+        return workers["process"].ask(folder, point, plan.filters, repeats)

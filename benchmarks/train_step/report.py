@@ -1,0 +1,102 @@
+"""What the benchmark of the training step prints: its progress, its tables and the answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.common import device, tables
+from benchmarks.common.memory import MIB
+from benchmarks.common.report import Finding
+from benchmarks.common.roofline import Ceilings, measure_ceilings
+from benchmarks.common.tables import interval, milliseconds, quartiles, reported
+from benchmarks.train_step.comparison import VARIANTS, Row, measure
+from benchmarks.train_step.figure import draw
+from benchmarks.train_step.race import SUBJECT, TOLERANCE
+from benchmarks.train_step.settings import Settings
+
+_ANSWERED = 256  # images: the answer is about this batch size, or the nearest one
+
+
+def compare_steps(settings: Settings) -> Finding:
+    """Measures, and prints the tables; raises as `comparison.measure`."""
+    described = device.describe_device()
+    print(f"{device.line(described)}; peers: {', '.join(settings.peers) or 'none'}", flush=True)
+    ceilings = measure_ceilings("float32", smoke=settings.smoke)
+    versions: dict[str, str] = {}
+    rows: list[Row] = []
+    for model in settings.models:
+        for row in measure(settings, model, ceilings.flops_per_second, versions):
+            rows.append(row)
+            for name, proof in row.unequal.items():
+                difference = f"{proof.difference:.2g} nats a pixel, more than {TOLERANCE:.0e}"
+                print(f"not timed: {name}, {row.title()}: its losses differ by up to {difference}")
+            times = (f"{name} {milliseconds(r.wall.median)}" for name, r in row.results.items())
+            print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
+    show(rows, ceilings)
+    content, brief = {"ceilings": ceilings, "rows": rows}, {"rows": _brief(rows)}
+    picture = (draw(rows), "A training step")
+    return Finding(described, answer(rows), content, brief, *picture, versions)
+
+
+def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
+    """Prints all tables."""
+    present = [v.name for v in VARIANTS if any(v.name in row.results for row in rows)]
+    tables.show_table(
+        "\nWall time of a step, ms (relative to flaxae fast)",
+        ("model", "batch", *present),
+        [(row.model, str(row.batch_size), *(_cell(row, name) for name in present)) for row in rows],
+    )
+    for row in rows:
+        _show_row(row)
+    print(
+        "\nwall, CPU: medians (quartiles); ratio: of wall times to flaxae fast; faults: pages a "
+        "step;\nMiB: the peak of the process so far; differs by: losses, from those of flaxae plain"
+        f"\nfloor: a step's operations at {ceilings.text()}"
+    )
+
+
+def _cell(row: Row, variant: str) -> str:
+    if variant not in row.results:
+        return "-"
+    result = row.results[variant]
+    ratio = "" if variant == SUBJECT else f" ({result.ratio.value:.2f})"
+    return f"{milliseconds(result.wall.median)}{ratio}"
+
+
+def _show_row(row: Row) -> None:
+    floor = row.floor_seconds
+    columns = {
+        "wall, ms": lambda r: quartiles(r.wall),
+        "CPU, ms": lambda r: quartiles(r.cpu),
+        "ratio (95 %)": lambda r: interval(r.ratio),
+        "/ floor": lambda r: "-" if floor is None else f"{r.wall.median / floor:.1f}",
+        "faults": lambda r: f"{r.faults:,.0f}",
+        "MiB": lambda r: f"{r.peak_bytes / MIB:,.0f}",
+        "differs by": lambda r: f"{r.proof.difference:.0e}",
+    }
+    lines = [[name, *(text(r) for text in columns.values())] for name, r in row.results.items()]
+    for name, proof in row.unequal.items():
+        lines.append([name, "not timed", *[""] * 5, f"{proof.difference:.0e}"])
+    title = f"\n{row.title()}: floor, ms: {reported(floor, milliseconds)}"
+    tables.show_table(title, ("", *columns), lines)
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """How the first model's step compares."""
+    own = [row for row in rows if row.model == rows[0].model]
+    row = min(own, key=lambda each: abs(each.batch_size - _ANSWERED))
+    ratios = [f"{n} {interval(r.ratio)}" for n, r in row.results.items() if n != SUBJECT]
+    return (
+        f"a training step of the {row.model} model with {row.batch_size} images takes flaxae "
+        f"{milliseconds(row.results[SUBJECT].wall.median)} ms; time relative to flaxae (higher is "
+        f"slower): {', '.join(ratios)}"
+    )
+
+
+def _brief(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    lines = []
+    for row in rows:
+        for name, result in row.results.items():
+            line = {"model": row.model, "batch_size": row.batch_size, "variant": name}
+            line |= {"seconds": result.wall.median, "ratio": result.ratio.value}
+            lines.append(line | {"low": result.ratio.low, "high": result.ratio.high})
+    return lines

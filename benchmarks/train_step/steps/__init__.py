@@ -1,0 +1,1 @@
+"""The training step in each framework, from the same weights and images."""

@@ -1,0 +1,90 @@
+"""The step of flaxae. Only this file of the benchmark knows flaxae's model and training step."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.training.train_state import TrainState
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from benchmarks.common.roofline import cost
+from benchmarks.train_step.steps import in_jax
+from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps.workload import Workload, layers
+from flaxae.config import ComputeConfig, ModelConfig, TrainConfig
+from flaxae.data.store import Batch
+from flaxae.models.autoencoder import Autoencoder
+from flaxae.training.devices import place, use_every_core
+from flaxae.training.step import create_train_state, gradient_sums, make_rngs, train_step
+
+
+def build(workload: Workload, form: str) -> Program:
+    """`form` is "fast", placed as training places it, or "plain": one device, whole batch."""
+    if form == "fast":
+        use_every_core(_model_config(workload))
+    run, fresh, rng = make_step(workload, form)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        state, metrics = run(state, batch, rng)
+        return state, metrics.loss
+
+    return in_jax.program(step, fresh, to_batch, {})
+
+
+def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array]:
+    """The jitted `(state, batch, rng) -> (state, metrics)`, the first state, and the rng."""
+    compute = ComputeConfig() if form == "fast" else ComputeConfig(kernels="plain")
+    config = TrainConfig(model=_model_config(workload), compute=compute)
+    model = Autoencoder(config.model, config.compute, workload.image_shape)
+    rngs = make_rngs(config.seed)
+    fresh = create_train_state(model, config.optimizer, rngs.init)
+    fresh = fresh.replace(params=with_weights(fresh.params, workload))
+    sums: Any = partial(gradient_sums, noise_factor=0.0)
+    if form == "fast":
+        placement = place(config, workload.image_shape)
+        sums, fresh = placement.divide(sums), placement.replicate(fresh)
+    return jax.jit(partial(train_step, sums=sums), donate_argnums=0), fresh, rngs.train
+
+
+def count_flops(workload: Workload, batch_size: int) -> float | None:
+    """XLA's count for a step of the plain form before compilation; None if XLA does not count.
+
+    A multiplication and an addition are two operations. The fast form computes more, because some
+    of its products are with zeros.
+    """
+    run, fresh, rng = make_step(workload, "plain")
+    batch = to_batch(np.zeros((batch_size, *workload.image_shape), np.uint8))
+    lowered = run.lower(fresh, batch, rng)
+    return cost(lowered, lowered).flops
+
+
+def with_weights(params: Any, workload: Workload) -> Any:
+    """A tree like flaxae's parameters with the weights of the workload."""
+    flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
+    kernels = sorted((path for path in flat if path.endswith("kernel")), key=_place)
+    for path, layer in zip(kernels, layers(workload), strict=True):
+        flat[path] = jnp.asarray(layer.kernel)
+        flat[path.removesuffix("kernel") + "bias"] = jnp.asarray(layer.bias)
+    return unflatten_dict(flat, sep="/")
+
+
+def _place(path: str) -> tuple[bool, int, str]:
+    """Sorts the paths of kernels into the order in which an image passes their layers."""
+    names = ("layers_", "up_kernel", "out_kernel", "pixels")
+    return path.startswith("decoder"), [name in path for name in names].index(True), path
+
+
+def to_batch(images: np.ndarray) -> Batch:
+    """A batch on the host: its transfer to the device is a part of flaxae's step."""
+    return Batch(images, np.arange(len(images), dtype=np.int32), np.ones(len(images), bool))
+
+
+def _model_config(workload: Workload) -> ModelConfig:
+    return ModelConfig(
+        model="fully_connected" if workload.model == "fully_connected" else "convolutional",
+        filters=workload.filters,
+        hidden_units=workload.hidden_units,
+        downsample="stride" if workload.model == "convolutional_stride" else "max_pool",
+    )

@@ -1,0 +1,17 @@
+"""The interface of every form of the training step."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Program(NamedTuple):
+    """A model with its optimizer, and the step that trains it."""
+
+    restart: Callable[[], None]  # back to the first weights, with a new optimizer
+    to_input: Callable[[np.ndarray], Any]  # uint8 NHWC images as the step takes them
+    step: Callable[[Any], Any]  # dispatches one step
+    wait: Callable[[Any], float]  # blocks on all steps; the last one's loss in nats a pixel
+    device: str  # "cpu", "gpu" or "tpu"
+    versions: dict[str, str]

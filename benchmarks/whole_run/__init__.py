@@ -1,0 +1,1 @@
+"""What do imports, start-up and memory of a training run cost?"""

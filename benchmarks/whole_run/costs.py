@@ -1,0 +1,112 @@
+"""Measures what a training run costs besides its steps, from outside its process."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import device, tables
+from benchmarks.common.intervals import summarize
+from benchmarks.common.memory import MIB
+from benchmarks.common.report import Finding
+from benchmarks.common.timing import interleave
+from benchmarks.whole_run.settings import Settings
+from flaxae.errors import RunError
+
+_ROOT = Path(__file__).resolve().parents[2]
+# The modules that the command line imports for each command, and two for comparison.
+IMPORTS = {
+    "nothing": "sys",
+    "jax": "jax",
+    "--help": "flaxae.commands.main",
+    "train": "flaxae.commands.train",
+    "evaluate, reconstruct": "flaxae.commands.trained",
+    "embed": "flaxae.commands.embed",
+}
+Samples = dict[str, list[float]]  # seconds
+
+
+def measure_costs(settings: Settings) -> Finding:
+    """Measures, and prints the tables."""
+    described = device.describe_device()
+    print(device.line(described), flush=True)
+    imports, starts = import_seconds(settings.repeats), start_seconds(settings.repeats)
+    with tempfile.TemporaryDirectory(prefix="flaxae-memory-") as folder:
+        memory = watch("epochs", Path(folder), "run", "--epochs", str(settings.epochs))
+    named = {f"import, {name}": samples for name, samples in imports.items()}
+    named |= {f"first step, {name}": samples for name, samples in starts.items()}
+    seconds = {
+        "": lambda name: name,
+        "median, s": lambda name: f"{summarize(named[name]).median:.2f}",
+        "smallest to largest": lambda name: f"{min(named[name]):.2f} to {max(named[name]):.2f}",
+    }
+    tables.show("Seconds from the start of a process", seconds, named)
+    mebibytes = {
+        "epoch": lambda row: str(row["epoch"]),
+        "private": lambda row: tables.reported(row["private_bytes"], lambda b: f"{b / MIB:,.0f}"),
+        "peak so far": lambda row: f"{row['peak_bytes'] / MIB:,.0f}",
+    }
+    chosen = [*memory[: -1 : max(1, len(memory) // 10)], memory[-1]]
+    tables.show("Memory before an epoch, MiB", mebibytes, chosen)
+    medians = {name: summarize(samples).median for name, samples in (imports | starts).items()}
+    peak = memory[-1]["peak_bytes"] / MIB
+    late = [row["private_bytes"] for row in memory[len(memory) // 2 :]]
+    private = None if None in late else [min(late) / MIB, max(late) / MIB]
+    answer = (
+        f"`flaxae train` finishes its first step after {medians['cold']:.1f} s "
+        f"({medians['warm']:.1f} s with cached programs) and holds at most {peak:,.0f} MiB"
+    )
+    content = {"import_seconds": imports, "first_step_seconds": starts, "memory": memory}
+    brief = {
+        "import_seconds": {name: medians[name] for name in imports},
+        "first_step_seconds": {name: medians[name] for name in starts},
+    }
+    brief |= {"peak_mib": peak, "private_mib_of_second_half": private}
+    return Finding(described, answer, content, brief)
+
+
+def import_seconds(repeats: int) -> Samples:
+    """Seconds of a process that only imports what a command needs."""
+
+    def start(module: str, _: Any) -> None:
+        subprocess.run([sys.executable, "-c", f"import {module}"], cwd=_ROOT, check=True)
+
+    variants = {name: partial(start, module) for name, module in IMPORTS.items()}
+    # The first turn, which is not counted, fills the system's cache of files.
+    return interleave(variants, [None], repeats=repeats, warmup=1)
+
+
+def start_seconds(repeats: int) -> Samples:
+    """Seconds from the start of `flaxae train` to its first finished step.
+
+    "cold" has an empty cache of compiled programs, "warm" has what the cold start left there. The
+    first turn, which is not counted, prepares the dataset.
+    """
+    samples: Samples = {"cold": [], "warm": []}
+    for _ in range(1 + repeats):
+        with tempfile.TemporaryDirectory(prefix="flaxae-start-") as folder:
+            for name, seconds in samples.items():
+                start = time.time()
+                (reply,) = watch("step", Path(folder), name)
+                seconds.append(reply["now"] - start)
+    return {name: seconds[1:] for name, seconds in samples.items()}
+
+
+def watch(until: str, folder: Path, workdir: str, *flags: str) -> list[dict[str, Any]]:
+    """The replies of a watched run with its own workdir and cache of compiled programs in `folder`.
+
+    Raises:
+        RunError: the run fails.
+    """
+    command = [sys.executable, "-m", "benchmarks.whole_run.watched", until, "train"]
+    command += ["--workdir", str(folder / workdir), *flags]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
+    if run.returncode != 0:
+        raise RunError(f"the run failed: {run.stderr.strip()[-500:]}")
+    return [json.loads(line) for line in run.stdout.splitlines()]
