@@ -1,4 +1,7 @@
-"""An objective and a callback of your own: python examples/custom_objective.py"""
+"""An objective and a callback of your own.
+
+From a checkout: PYTHONPATH=. python examples/custom_objective.py
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,7 @@
-"""Train on an array, look at what came out, and keep it: python examples/quick_start.py"""
+"""Train on an array, look at what came out, and keep it.
+
+From a checkout: PYTHONPATH=. python examples/quick_start.py
+"""
 
 import sys
 import tempfile
