@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from flaxae.data import DataConfig
-from flaxae.errors import InputError, require
+from flaxae.errors import InputError, Options, checked_option, option_types, require
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig, ModelConfig
@@ -27,7 +25,7 @@ Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Options):
     """Train an autoencoder, or continue the run that the workdir holds.
 
     Fields marked "changeable" change how long a run trains, or where and how it is computed, but
@@ -54,10 +52,13 @@ class TrainConfig:
     profile: bool = field(default=False, metadata={"changeable": True})
     """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")
         require(0 <= self.seed < 2**32, "--seed", self.seed, "0 <= seed < 2**32")
         self.optimizer.refuse_beyond_horizon(self.epochs)
+        known = MODELS.get(self.model.name) is type(self.model)
+        expected = "a class that flaxae.models.MODELS has under its name"
+        require(known, "model", type(self.model).__name__, expected)
 
     def with_absolute_paths(self) -> "TrainConfig":
         """The same, to be kept in a file that is read from other folders."""
@@ -69,9 +70,11 @@ class TrainConfig:
     def with_horizon(self, earlier: "TrainConfig | None") -> "TrainConfig":
         """The same, with the schedule's epochs: those of the earlier start, or of this one."""
         optimizer = self.optimizer
-        if optimizer.schedule_epochs is not None or not optimizer.has_horizon():
+        if optimizer.schedule_epochs is not None:
             return self
         epochs = earlier.optimizer.schedule_epochs if earlier is not None else None
+        if epochs is None and not optimizer.has_horizon():
+            return self
         optimizer = dataclasses.replace(optimizer, schedule_epochs=epochs or self.epochs)
         return dataclasses.replace(self, optimizer=optimizer)
 
@@ -103,13 +106,27 @@ def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
 
 def sections(model: type[ModelConfig]) -> dict[str, type[Any]]:
     """The groups of options of a run of `model`, by the field of `TrainConfig`."""
-    groups = {f.name: f.type for f in dataclasses.fields(TrainConfig) if _is_group(f)}
-    return groups | {"model": model}  # type: ignore[dict-item]
+    groups = {name: kind for name, kind in option_types(TrainConfig).items() if _is_group(kind)}
+    return groups | {"model": model}
 
 
 def own_fields() -> list[str]:
     """The options of `TrainConfig` that belong to no group."""
-    return [f.name for f in dataclasses.fields(TrainConfig) if not _is_group(f)]
+    return [name for name, kind in option_types(TrainConfig).items() if not _is_group(kind)]
+
+
+def parse_checkpoint(value: str | int) -> str | int:
+    """The name of a checkpoint: "best", "latest", or a step as a number.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if value in ("best", "latest"):
+        return value
+    is_step = isinstance(value, (str, int)) and str(value).isdecimal() and len(str(value)) < 19
+    expected = "best, latest, or the number of a step"
+    require(is_step, "--checkpoint", str(value)[:40], expected)
+    return int(value)
 
 
 def to_json(config: TrainConfig) -> str:
@@ -130,10 +147,10 @@ def from_json(text: str) -> TrainConfig:
     values = json.loads(text)
     if not isinstance(values, dict):
         raise InputError(f"expected a JSON object, got {text[:40]!r}")
-    schema = values.pop("schema", 1)
-    if schema == 1:
+    schema = values.pop("schema", None)
+    if schema is None:
         values = _from_schema_1(values)
-    elif schema != SCHEMA:
+    elif type(schema) is not int or schema != SCHEMA:
         raise InputError(
             f"its schema is {schema!r}, and this version of flaxae reads 1 and {SCHEMA}; "
             "read it with the version that wrote it, or upgrade: pip install -U flaxae"
@@ -178,36 +195,32 @@ def _from_dict(cls: type[Config], values: Any) -> Config:
             f"{cls.__name__} lacks the fields {missing} and does not know {unknown}: "
             "the file was written by another version of flaxae, or edited"
         )
-    return cls(**{name: _field_value(fields[name], value) for name, value in values.items()})
+    kinds = option_types(cls)
+    return cls(**{name: _field_value(name, value, kinds[name]) for name, value in values.items()})
 
 
-def _field_value(f: dataclasses.Field[Any], value: Any) -> Any:
-    if f.type is ModelConfig:
-        name = value.get("name") if isinstance(value, dict) else None
-        if not isinstance(name, str) or name not in MODELS:
-            raise InputError(f"model is {name!r}; expected one of {', '.join(MODELS)}")
-        return _from_dict(MODELS[name], {k: v for k, v in value.items() if k != "name"})
-    if _is_group(f):
-        return _from_dict(f.type, value)  # type: ignore[arg-type]
-    try:
-        return msgspec.convert(value, f.type)
-    except msgspec.ValidationError as error:
-        kind = getattr(f.type, "__name__", f.type)
-        raise InputError(f"{f.name} is {value!r}; expected {kind} ({error})") from error
+def _field_value(name: str, value: Any, kind: Any) -> Any:
+    """The value of a field; a group of options becomes its dataclass."""
+    if kind is ModelConfig:
+        model = value.get("name") if isinstance(value, dict) else None
+        if not isinstance(model, str) or model not in MODELS:
+            raise InputError(f"model is {model!r}; expected one of {', '.join(MODELS)}")
+        return _from_dict(MODELS[model], {k: v for k, v in value.items() if k != "name"})
+    return _from_dict(kind, value) if _is_group(kind) else checked_option(name, value, kind)
 
 
-def _is_group(f: dataclasses.Field[Any]) -> bool:
-    return isinstance(f.type, type) and dataclasses.is_dataclass(f.type)
+def _is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
 
 
 def _refuse_flag(name: str, model: type[ModelConfig]) -> None:
     flag = f"--{name.replace('_', '-')}"
-    for other in MODELS.values():
-        if name in {f.name for f in dataclasses.fields(other)}:
-            raise InputError(
-                f"{flag} belongs to --model {other.name}, and the model is {model.name}; "
-                f"leave it out, or give --model {other.name}"
-            )
+    owners = [n for n, c in MODELS.items() if name in {f.name for f in dataclasses.fields(c)}]
+    if owners:
+        raise InputError(
+            f"{flag} belongs to --model {' or '.join(owners)}, and the model is {model.name}; "
+            f"leave it out, or give --model {owners[0]}"
+        )
     raise InputError(f"{flag} is no flag of train")
 
 

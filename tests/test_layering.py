@@ -29,7 +29,7 @@ ORDER = [
 EDGES = {
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},
-    "msgspec": {"config", "runs"},
+    "msgspec": {"errors", "runs"},
     "docstring_parser": {"commands"},
     "orbax": {"runs"},
     "tensorboardX": {"runs"},

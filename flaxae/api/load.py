@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from flaxae.api.run import Run, Splits
-from flaxae.config import TrainConfig
+from flaxae.config import TrainConfig, parse_checkpoint
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.errors import InputError
@@ -40,8 +40,14 @@ def load(
         2
     """
     folder = Path(workdir).expanduser().absolute()
+    checkpoint = parse_checkpoint(checkpoint)
     if images is None:
+        if labels is not None:
+            raise InputError("labels came without images; give both, or neither")
         return open_run(folder, checkpoint, None, None)
+    dataset = read_config(folder).data.dataset
+    if dataset != ArraySource.name:
+        raise InputError(f"{folder} was trained on the dataset {dataset}; leave images out")
     source = ArraySource(images, labels)
     before = read_dataset_info(folder)
     if before is not None and before.digest != source.digest():

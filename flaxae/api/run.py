@@ -13,7 +13,7 @@ from PIL import Image
 
 from flaxae.config import TrainConfig
 from flaxae.data.batches import padded, pick_batch
-from flaxae.data.images import check_images
+from flaxae.data.images import as_array, check_images
 from flaxae.data.sources.array import number_labels
 from flaxae.data.splits import Split, select
 from flaxae.errors import InputError, require
@@ -31,7 +31,7 @@ from flaxae.runs.workdir import (
 from flaxae.training.devices import place
 from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, to_float
-from flaxae.training.validation import evaluate, make_eval_step
+from flaxae.training.validation import EvalStep, evaluate, make_eval_step
 
 if TYPE_CHECKING:
     from flaxae.api.export import ExportedEmbedding  # imports Arrow
@@ -75,6 +75,7 @@ class Run:
         splits: Callable[[], Splits],
         profile: Profile | None,
     ) -> None:
+        self.folder: object = None  # what keeps a temporary workdir alive
         self.workdir = workdir
         self.config = config
         self.epoch = restored.progress.epoch
@@ -125,13 +126,15 @@ class Run:
             >>> run.decode(run.encode(images[:3])).shape
             (3, 8, 8, 1)
         """
-        array = np.asarray(embedding)
+        array = as_array(embedding, "embedding")
         expected = f"floats of the shape [N, {self.dimensions}]"
         if array.ndim != 2 or array.shape[1] != self.dimensions or array.dtype.kind != "f":
             raise InputError(f"embedding is {array.dtype} {array.shape}; expected {expected}")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
         if not np.isfinite(array).all():
-            raise InputError("embedding has NaN or infinite numbers; expected finite ones")
-        return _in_batches(self._decode, array.astype(np.float32), self._batch_size)
+            raise InputError("embedding has NaN or infinite numbers; expected finite float32")
+        return _in_batches(self._decode, array, self._batch_size)
 
     def reconstruct(self, images: Any) -> Floats:
         """The reconstructions of images, in the same shape as they came, pixels in 0..1.
@@ -162,10 +165,7 @@ class Run:
             ['examples', 'loss', 'mse', 'psnr', 'rmse', 'ssim']
         """
         part = self._split(split, images, None)
-        config = self.config
-        placement = place(config.model, config.compute, config.device, self.image_shape)
-        step = make_eval_step(config.objective, placement, tuple(MEASURES))
-        state = placement.replicate(self._state)
+        step, state = self._eval_step
         return evaluate(step, state, part, self._batch_size, self._rngs.evaluate)
 
     def embedding(self, split: str = "test", *, images: Any = None) -> Embedding:
@@ -235,7 +235,10 @@ class Run:
         from flaxae.api.export import export_embedding  # Arrow, which other methods do not need
 
         if limit is not None:
-            require(limit >= 2, "limit", limit, "2 or more: viewers refuse one point")
+            fits = isinstance(limit, int) and limit >= 2
+            require(fits, "limit", limit, "a whole number from 2: viewers refuse one point")
+        if images is None and labels is not None:
+            raise InputError("labels came without images; give both, or neither")
         name = split if images is None else "images"
         part = self._split(split, images, labels)
         parts = self.splits if images is None else {name: part}
@@ -253,7 +256,8 @@ class Run:
             >>> run.picture(images=images, examples=5).mode
             'RGB'
         """
-        require(examples >= 1, "examples", examples, "a whole number from 1")
+        fits = isinstance(examples, int) and examples >= 1
+        require(fits, "examples", examples, "a whole number from 1")
         part = self._split(split, images, None)
         noise_factor = self.config.objective.noise_factor
         batch = pick_batch(part, examples)
@@ -282,6 +286,14 @@ class Run:
         """Numbers in the embedding of an image."""
         image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
         return jax.eval_shape(self._encode, image).shape[1]
+
+    @cached_property
+    def _eval_step(self) -> tuple[EvalStep, TrainState]:
+        """The compiled evaluation, and the state where it is computed."""
+        config = self.config
+        placement = place(config.model, config.compute, config.device, self.image_shape)
+        step = make_eval_step(config.objective, placement, tuple(MEASURES))
+        return step, placement.replicate(self._state)
 
     @cached_property
     def _encode(self) -> Callable[[Any], jax.Array]:

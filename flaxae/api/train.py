@@ -17,7 +17,7 @@ from flaxae.api.run import Run
 from flaxae.config import TrainConfig
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
-from flaxae.data.splits import Split
+from flaxae.data.splits import SPLITS, Split
 from flaxae.errors import InputError
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, Progress, Restored, open_checkpoints
@@ -57,11 +57,11 @@ def train(
         callbacks: Objects with methods of `Callback`. They are called after flaxae's own.
         verbose: Print what the command `train` prints.
 
-    Without `config.workdir`, the run of an array lives in a temporary folder that is deleted with
-    its `Run`. The call leaves JAX's configuration, signal handlers, logging and the working
+    Without `config.workdir`, the run of an array is in a temporary folder that is deleted with its
+    `Run`. The call leaves JAX's configuration, signal handlers, logging and the working
     directory as they were, and works outside the main thread. Ctrl-C stops training after the next
-    call, saves a checkpoint and raises KeyboardInterrupt; with a workdir, the same call then
-    continues there.
+    step and raises KeyboardInterrupt. With a workdir, a checkpoint is saved before, and the same
+    call continues there.
 
     Raises:
         InputError: the config, the images or the workdir cannot be used.
@@ -76,7 +76,10 @@ def train(
         >>> [record["epoch"] for record in run.history]
         [1, 2]
     """
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"config is a {type(config).__name__}; expected a flaxae.TrainConfig")
+    _refuse_silent(callbacks)
     source = _source(config, images, labels)
     if images is not None:
         data = dataclasses.replace(config.data, dataset=source.name)
@@ -89,14 +92,31 @@ def train(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    run.folder = _Folder()  # copies of the run share it
+    weakref.finalize(run.folder, shutil.rmtree, folder, ignore_errors=True)
     return run
+
+
+class _Folder:
+    """Deletes a temporary folder when nothing refers to it any more."""
+
+
+def _refuse_silent(callbacks: Sequence[Any]) -> None:
+    events = ("on_start", "on_call", "on_epoch", "on_end")
+    for callback in callbacks:
+        if not any(hasattr(callback, event) for event in events):
+            raise InputError(
+                f"the callback {callback!r} has none of the methods {', '.join(events)}"
+            )
 
 
 def _train(
     config: TrainConfig, workdir: Path, source: Source, callbacks: Sequence[Any], verbose: bool
 ) -> Run:
     splits = source.splits()
+    absent = [name for name in SPLITS if name not in splits]
+    if absent:
+        raise InputError(f"the source {source.name} gave no split {absent[0]}")
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None
     with (

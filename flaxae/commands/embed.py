@@ -15,8 +15,8 @@ class Options(RunOptions):
     output_dir: str | None = None
     """Folder to write; an earlier export there is replaced (none: <workdir>/embedding)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if self.limit is not None:
             require(self.limit >= 2, "--limit", self.limit, "2 or more: viewers refuse one point")
 

@@ -1,6 +1,7 @@
 """Flags from dataclasses: a field's name, type, default and docstring become a flag."""
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from types import UnionType
@@ -8,7 +9,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import docstring_parser
 
-from flaxae.errors import InputError
+from flaxae.errors import InputError, option_types
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,12 +29,12 @@ def add_flags(
     group = parser.add_argument_group(title)
     wanted = set(names)
     for cls in classes:
-        helps = field_docs(cls)
+        helps, kinds = field_docs(cls), option_types(cls)
         for f in dataclasses.fields(cls):
             if f.name in wanted:
                 wanted.discard(f.name)
-                text = helps[f.name].rstrip(".")
-                group.add_argument(flag_of(f.name), **_argument(f), help=_with_default(text, f))
+                text = _with_default(helps.get(f.name, "").rstrip("."), f)
+                group.add_argument(flag_of(f.name), **_argument(f, kinds[f.name]), help=text)
 
 
 def flag_of(name: str) -> str:
@@ -46,14 +47,14 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if dataclasses.is_dataclass(base):
-            parsed = docstring_parser.parse_from_object(base)
-            docs |= {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
+            with contextlib.suppress(OSError, TypeError):  # a class without source text
+                parsed = docstring_parser.parse_from_object(base)
+                docs |= {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
     return docs
 
 
-def _argument(f: dataclasses.Field[Any]) -> dict[str, Any]:
-    """What argparse has to know of a field."""
-    kind = f.type
+def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
+    """What argparse has to know of a field of this type."""
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     if get_origin(kind) is UnionType:  # an optional value
         kind = next(each for each in get_args(kind) if each is not type(None))
@@ -66,7 +67,7 @@ def _argument(f: dataclasses.Field[Any]) -> dict[str, Any]:
         choices = get_args(kind)
     if choices is not None:
         return {"choices": tuple(choices), "required": required}
-    converter: Callable[[str], Any] = kind  # type: ignore[assignment]
+    converter: Callable[[str], Any] = kind
     metavar = {int: "N", float: "X"}.get(converter, "TEXT")
     return {"type": converter, "metavar": metavar, "required": required}
 

@@ -26,8 +26,14 @@ COMMANDS: dict[str, ModuleType] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 2 for bad input, 1 if a run cannot continue."""
     try:
-        flags = vars(_parser().parse_args(arguments))
-        command = COMMANDS[flags.pop("command")]
+        parser = _parser()
+        found, unknown = parser.parse_known_args(arguments)
+        flags = vars(found)
+        name = flags.pop("command")
+        if unknown:
+            what = f"unrecognized arguments: {' '.join(unknown)}"
+            raise InputError(f"{what}; see {parser.prog} {name} --help")
+        command = COMMANDS[name]
         return command.run(_options(command, flags))
     except InputError as error:
         print(f"flaxae: error: {error}", file=sys.stderr)
@@ -72,8 +78,10 @@ def _add_train_flags(parser: argparse.ArgumentParser) -> None:
     text = f"The kind of autoencoder (default: {default})"
     group.add_argument("--model", choices=tuple(MODELS), help=text)
     add_flags(parser, "Every model", [ModelConfig], common)
+    seen = set(common)
     for name, cls in MODELS.items():
-        own = [each for each in _names(cls) if each not in common]
+        own = [each for each in _names(cls) if each not in seen]
+        seen |= set(own)
         add_flags(parser, f"{_first_line(cls)} (--model {name})", [cls], own)
     for section, cls in config.sections(ModelConfig).items():
         if section != "model":

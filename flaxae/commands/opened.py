@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flaxae.commands.options import RunOptions, parse_checkpoint
+from flaxae.commands.options import RunOptions
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -22,4 +22,4 @@ def open_for(options: RunOptions) -> "Run":
 
     workdir = Path(options.workdir).expanduser().absolute()
     configure_jax(read_config(workdir).model, options.compilation_cache)
-    return load(workdir, parse_checkpoint(options.checkpoint))
+    return load(workdir, options.checkpoint)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from flaxae.errors import require
+from flaxae.config import parse_checkpoint
+from flaxae.errors import Options
 
 SplitName = Literal["train", "validation", "test", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessOptions:
+class ProcessOptions(Options):
     """Process."""
 
     compilation_cache: str | None = None
@@ -27,17 +28,5 @@ class RunOptions(ProcessOptions):
     checkpoint: str = "best"
     """best (by validation loss), latest, or the number of a step."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         parse_checkpoint(self.checkpoint)
-
-
-def parse_checkpoint(text: str) -> str | int:
-    """The value of --checkpoint: "best", "latest", or a step as a number.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    if text in ("best", "latest"):
-        return text
-    require(text.isdecimal(), "--checkpoint", text, "best, latest, or the number of a step")
-    return int(text)

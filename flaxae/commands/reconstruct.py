@@ -15,8 +15,8 @@ class Options(RunOptions):
     output: str | None = None
     """PNG file to write (none: <workdir>/reconstructions/<split>.png)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         require(self.examples >= 1, "--examples", self.examples, "a whole number from 1")
 
 

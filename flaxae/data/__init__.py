@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass, field
 
-from flaxae.errors import require
+from flaxae.errors import Options, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Options):
     """Data.
 
     Raises:
@@ -25,6 +25,10 @@ class DataConfig:
     manual_dir: str | None = field(default=None, metadata={"changeable": True})
     """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        from flaxae.data.sources import SOURCES  # which imports this module
+
+        if self.dataset in SOURCES:
+            return
         known_form = re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.]+)?", self.dataset) is not None
         require(known_form, "--dataset", repr(self.dataset), "name, name/config or name:version")

@@ -21,7 +21,7 @@ def check_images(images: Any, what: str, shape: tuple[int, ...] | None = None) -
     Raises:
         InputError: another shape, type or range; the message says what came.
     """
-    array = np.asarray(images)
+    array = as_array(images, what)
     if array.ndim not in (3, 4):
         raise InputError(
             f"{what} has the shape {array.shape}; expected [N, H, W] or [N, H, W, C], "
@@ -46,6 +46,20 @@ def check_images(images: Any, what: str, shape: tuple[int, ...] | None = None) -
     if not (low >= 0 and high <= 1):  # also refuses NaN
         raise InputError(f"{what} is {array.dtype} in {low}..{high}; expected floats in 0..1")
     return array.astype(np.float32)
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """`numpy.asarray`; bfloat16, which NumPy does not know, becomes float32.
+
+    Raises:
+        InputError: the values make no array; the message says why.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{what} is no array ({reason}); expected one of equal rows") from error
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def to_bytes(

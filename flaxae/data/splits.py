@@ -51,12 +51,14 @@ def select(splits: Mapping[str, Split], name: str) -> Split:
         return splits[name]
     parts = [splits[split] for split in SPLITS]
     labels = [part.labels for part in parts if part.labels is not None]
-    targets = [part.targets for part in parts if part.targets is not None]
+    labeled = len(labels) == len(parts)
+    targets = [part.images if part.targets is None else part.targets for part in parts]
+    have_targets = any(part.targets is not None for part in parts)
     return Split(
         np.concatenate([part.images for part in parts]),
-        np.concatenate(labels) if labels else None,
-        parts[0].class_names,
-        np.concatenate(targets) if targets else None,
+        np.concatenate(labels) if labeled else None,
+        parts[0].class_names if labeled else (),
+        np.concatenate(targets) if have_targets else None,
     )
 
 

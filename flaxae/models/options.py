@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from flaxae.errors import InputError, require
+from flaxae.errors import InputError, Options, require
 
 if TYPE_CHECKING:
     from flaxae.models.autoencoder import Autoencoder
@@ -12,7 +12,7 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeConfig:
+class ComputeConfig(Options):
     """Computation.
 
     Example:
@@ -29,7 +29,7 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Options):
     """Model."""
 
     name: ClassVar[str]
@@ -45,7 +45,7 @@ class ModelConfig:
     dropout_rate: float = 0.0
     """Probability of dropping a hidden layer's output, in [0, 1)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.latent_dim is not None:
             require(self.latent_dim >= 1, "--latent-dim", self.latent_dim, "a whole number from 1")
         require(0 <= self.dropout_rate < 1, "--dropout-rate", self.dropout_rate, "0 <= rate < 1")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flaxae.errors import require
+from flaxae.errors import Options, require
 
 # (logits, images, extras) -> {name: [batch]}; the mean of "loss" is minimized. `extras` is what
 # the model's bottleneck measured, by name, each [batch]. See `losses.py`.
@@ -29,7 +29,7 @@ MEASURES: dict[str, str | Callable[..., Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Options):
     """Objective.
 
     Raises:
@@ -45,7 +45,7 @@ class ObjectiveConfig:
     noise_factor: float = 0.0
     """Standard deviation of the Gaussian noise on the input, in units of the pixel range 0..1."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(self.loss in LOSSES, "--loss", self.loss, f"one of {', '.join(LOSSES)}")
         finite = 0 <= self.noise_factor < float("inf")
         require(finite, "--noise-factor", self.noise_factor, "0 or more")

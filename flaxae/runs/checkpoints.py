@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import jax
 from flax.training.train_state import TrainState
-from orbax.checkpoint import v1 as ocp
 
 from flaxae.config import TrainConfig, to_json
 from flaxae.errors import InputError, RunError
@@ -25,6 +24,12 @@ from flaxae.runs.workdir import write_atomically
 from flaxae.training.epoch import EpochSums
 from flaxae.training.loop import View
 from flaxae.training.state import named_leaves
+
+# The import of Orbax logs, and so gives the root logger a handler, which belongs to the caller.
+_handlers = list(logging.root.handlers)
+from orbax.checkpoint import v1 as ocp  # noqa: E402
+
+logging.root.handlers[:] = _handlers
 
 _SEAL = "flaxae_sha256.json"
 # Orbax numbers its operations in one counter for the whole process, so that a save which starts
@@ -197,11 +202,11 @@ def open_checkpoints(
             ),
         ]
     )
-    checkpointer = ocp.training.Checkpointer(
-        str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=writing
-    )
-    checkpoints = Checkpoints(checkpointer, config, writing)
     with _silent_log():
+        checkpointer = ocp.training.Checkpointer(
+            str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=writing
+        )
+        checkpoints = Checkpoints(checkpointer, config, writing)
         try:
             yield checkpoints
             checkpoints.finish()
@@ -214,14 +219,18 @@ def open_checkpoints(
 
 @contextlib.contextmanager
 def _silent_log() -> Iterator[None]:
-    """Turns off Orbax's log: it has a traceback of every error that we raise as one line."""
-    log = logging.getLogger("absl")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    """Turns off Orbax's log: it has a traceback of every error that we raise as one line.
+
+    Orbax also logs to the root logger, and so gives it a handler, which is removed again.
+    """
+    log, silence = logging.getLogger("absl"), logging.Filter(name="nothing has this name")
+    handlers = list(logging.root.handlers)
+    log.addFilter(silence)  # and not a level, because several runs may be open at once
     try:
         yield
     finally:
-        log.setLevel(before)
+        log.removeFilter(silence)
+        logging.root.handlers[:] = [h for h in logging.root.handlers if h in handlers]
 
 
 @contextlib.contextmanager

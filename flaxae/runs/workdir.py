@@ -82,7 +82,7 @@ def read_config(workdir: Path) -> TrainConfig:
             f"{workdir} holds no run: there is no {CONFIG}; train one with "
             f"python run.py train --workdir {workdir}"
         ) from error
-    except (OSError, ValueError, TypeError, KeyError, InputError) as error:
+    except (OSError, ValueError, RecursionError, InputError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flaxae.errors import InputError, require
+from flaxae.errors import InputError, Options, require
 
 # (OptimizerConfig, steps) -> optax schedule of the steps that follow the warm-up
 SCHEDULES: dict[str, str | Callable[..., Any]] = {
@@ -18,7 +18,7 @@ SCHEDULES: dict[str, str | Callable[..., Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Options):
     """Optimization.
 
     Raises:
@@ -54,7 +54,7 @@ class OptimizerConfig:
     ema_decay: float = 0.0
     """Decay of the weights' moving average, in [0, 1), which is then evaluated (0: no average)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(self.batch_size >= 1, "--batch-size", self.batch_size, "a whole number from 1")
         require(positive(self.learning_rate), "--learning-rate", self.learning_rate, "> 0")
         known = ", ".join(SCHEDULES)
@@ -94,7 +94,7 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceConfig:
+class DeviceConfig(Options):
     """Device.
 
     Raises:
@@ -110,7 +110,7 @@ class DeviceConfig:
     steps_per_call: int | None = field(default=None, metadata={"changeable": True})
     """Training steps in a call (none: 50; on a CPU 10, 1 if convolutional; 1 to profile)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.steps_per_call is not None:
             fits = self.steps_per_call >= 1
             require(fits, "--steps-per-call", self.steps_per_call, "a whole number from 1")

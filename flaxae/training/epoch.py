@@ -6,6 +6,7 @@ The host blocks only on metrics, and on those of the call before.
 import itertools
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -76,6 +77,9 @@ class Trainer:
 
         So no epoch's time includes compilation.
         """
+        if jax.config.jax_disable_jit:
+            self._compiled = defaultdict(lambda: self._jitted)
+            return
         part = next(self._steps(epoch=1, first_step=0))
         for steps in {*self._sizes(0), *self._sizes(first_step)}:
             lowered = self._jitted.lower(state, stack([part] * steps), self._rng, self._resident)

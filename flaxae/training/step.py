@@ -4,7 +4,7 @@ Randomness is a function of the root key and the state's step. So n steps equal 
 and n - k steps, to the bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,15 +19,12 @@ from flaxae.errors import InputError
 from flaxae.models.autoencoder import EXTRAS, extras_of
 from flaxae.objectives import LOSSES, MEASURES, ObjectiveConfig, find
 from flaxae.objectives.corruptions import add_noise
-from flaxae.objectives.measures import Sums, masked_sums, mean_squared_error
+from flaxae.objectives.measures import DERIVED, Sums, masked_sums, mean_squared_error
 from flaxae.training.parts import Keys
 
 Images = Float[Array, "batch height width channels"]
 Rng = Key[Array, ""]
 AnyImages = Shaped[AnyArray, "batch height width channels"]
-
-
-_RESERVED = {"examples", "grad_norm", "steps"}  # names that flaxae gives to its own numbers
 
 
 class GradientSums(NamedTuple):
@@ -147,7 +144,8 @@ def activations(state: TrainState, images: UInt8[AnyArray, "batch height width c
     variables = {"params": state.params}
     _, sown = state.apply_fn(variables, to_float(images), mutable=["intermediates"])
     # A layer sows a tuple, with one entry for each call.
-    return jax.tree.map(lambda calls: calls[0], sown["intermediates"], is_leaf=_is_tuple)
+    sown = sown.get("intermediates", {})  # a model of other layers may sow nothing
+    return jax.tree.map(lambda calls: calls[0], sown, is_leaf=_is_tuple)
 
 
 def to_float(images: AnyImages) -> Images:
@@ -165,15 +163,19 @@ def _objective_values(
         InputError: it returns no "loss", a reserved name, or values that are not one an example.
     """
     values = find(LOSSES, config.loss)(logits, targets, extras_of(collections))
-    shapes = {name: jnp.shape(value) for name, value in values.items()}
-    wrong = [name for name, shape in shapes.items() if shape != logits.shape[:1]]
-    reserved = sorted(_RESERVED & set(values))
-    if "loss" not in values or wrong or reserved:
+    returned = jax.tree.map(jax.typeof, values)
+    reserved = {"examples", "grad_norm", "steps", *MEASURES, *DERIVED}
+    fits = isinstance(values, Mapping) and "loss" in values and not reserved & set(values)
+    if not fits or any(
+        value.shape != logits.shape[:1] or not jnp.issubdtype(value.dtype, jnp.floating)
+        for value in returned.values()
+    ):
         raise InputError(
-            f"the objective {config.loss} returned {shapes} for {len(logits)} examples; expected "
-            f'"loss" and other names but {", ".join(sorted(_RESERVED))}, one value an example each'
+            f"the objective {config.loss} returned {returned} for {len(logits)} examples; expected "
+            f'a dictionary with "loss" and any names but {", ".join(sorted(reserved))}, '
+            "and one float an example for each"
         )
-    return values
+    return dict(values)
 
 
 def _inputs_and_targets(batch: Batch) -> tuple[Images, Images]:

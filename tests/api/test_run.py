@@ -55,6 +55,18 @@ def test_bytes_and_floats_are_the_same_images(run):
     assert not np.allclose(run.encode(finer), run.encode(IMAGES), atol=1e-6)
 
 
+def test_bfloat16_images_are_floats(run):
+    halves = jnp.asarray(IMAGES / 255, jnp.bfloat16)
+    np.testing.assert_allclose(run.encode(halves), run.encode(IMAGES), atol=0.05)
+
+
+def test_floats_can_be_drawn_and_evaluated(run):
+    assert run.picture(images=IMAGES / 255).size == run.picture(images=IMAGES).size
+    assert run.evaluate(images=IMAGES / 255)["mse"] == pytest.approx(
+        run.evaluate(images=IMAGES)["mse"], rel=1e-4
+    )
+
+
 def test_the_model_works_under_jit_vmap_and_grad(run):
     image = jnp.asarray(IMAGES[0, ..., None] / np.float32(255))
 
@@ -82,6 +94,9 @@ def test_the_model_works_under_jit_vmap_and_grad(run):
         ("decode", np.zeros((2, 63)), r"embedding is float64 \(2, 63\); expected floats of the"),
         ("decode", np.zeros((2, 64), int), r"embedding is int64 \(2, 64\); expected floats"),
         ("decode", np.full((2, 64), np.nan), "embedding has NaN or infinite numbers"),
+        ("decode", np.full((2, 64), 1e300), "embedding has NaN or infinite numbers"),
+        ("decode", [[1.0], [1.0, 2.0]], "embedding is no array"),
+        ("encode", [np.zeros((8, 8)), np.zeros((4, 8))], "images is no array"),
         ("evaluate", "dev", "split got 'dev'; expected one of train, validation, test, all"),
         ("picture", "dev", "split got 'dev'"),
     ],
@@ -123,6 +138,12 @@ def test_load_names_what_is_missing(run, tmp_path):
         flaxae.load(tmp_path)
     with pytest.raises(flaxae.InputError, match="there is no checkpoint of step 99; there are"):
         flaxae.load(run.workdir, 99)
+    with pytest.raises(flaxae.InputError, match="--checkpoint got newest; expected best, latest"):
+        flaxae.load(run.workdir, "newest")
+    with pytest.raises(flaxae.InputError, match="labels came without images"):
+        flaxae.load(run.workdir, labels=[1])
+    step = flaxae.load(run.workdir, "latest").step
+    assert flaxae.load(run.workdir, str(step)).step == step
 
 
 def test_images_can_be_exported_with_labels(run, tmp_path):

@@ -1,9 +1,12 @@
 """`flaxae.train` on arrays: what it accepts, what it returns, and what it leaves as it was."""
 
+import copy
 import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -69,6 +72,35 @@ def test_a_mapping_of_splits_is_used_as_it_is():
     assert run.evaluate_embedding("test").knn_accuracy is not None
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint64, object, str])
+def test_labels_of_any_integer_type_and_names(kind):
+    labels = (np.arange(60) % 3).astype(str if kind in (object, str) else kind).astype(kind)
+    run = flaxae.train(replace(CONFIG, epochs=1), IMAGES, labels)
+    assert run.class_names == ("0", "1", "2")
+    assert run.splits["train"].labels.dtype == np.int32
+
+
+def test_splits_in_a_mapping_are_checked_and_completed():
+    names = np.array(["ant", "bee"] * 12)
+    splits = {
+        name: flaxae.Split(images[..., 0], labels=names, targets=images[..., 0])
+        for name, images in THREE.items()
+    }
+    run = flaxae.train(replace(CONFIG, epochs=1), splits)
+    assert run.class_names == ("ant", "bee")
+    assert run.splits["test"].targets.shape == (24, 9, 7, 1)
+    numbered = {n: flaxae.Split(i, np.arange(24) % 2, ("x", "y")) for n, i in THREE.items()}
+    assert flaxae.train(replace(CONFIG, epochs=1), numbered).class_names == ("x", "y")
+
+
+def test_all_splits_with_targets_in_one_of_them():
+    dark = np.zeros_like(THREE["test"])
+    splits = {**THREE, "test": flaxae.Split(THREE["test"], targets=dark)}
+    run = flaxae.train(replace(CONFIG, epochs=1), splits)
+    parts = [run.evaluate(name)["mse"] for name in ("train", "validation", "test")]
+    assert run.evaluate("all")["mse"] == pytest.approx(np.mean(parts), rel=1e-5)
+
+
 def test_targets_are_what_the_loss_compares_with():
     dark = np.zeros_like(THREE["train"])
     splits = {name: flaxae.Split(images, targets=dark) for name, images in THREE.items()}
@@ -95,6 +127,23 @@ def test_targets_are_what_the_loss_compares_with():
         ({**THREE, "test": IMAGES[:, 1:]}, None, "the splits have images of different shapes"),
         (THREE, np.arange(24), "labels is a ndarray; images is a mapping, so give one"),
         (None, np.arange(60), "labels came without images"),
+        ([[1], [2, 3]], None, "images is no array"),
+        (IMAGES, {"train": [1]}, "labels is a mapping, but images is one array"),
+        (
+            THREE,
+            {"train": np.arange(24)},
+            "labels has the splits 'train'; expected those of",
+        ),
+        (
+            {**THREE, "test": flaxae.Split(THREE["test"], np.arange(24))},
+            None,
+            "labels has the splits 'test'; expected those of images",
+        ),
+        (
+            {n: flaxae.Split(i, np.arange(23)) for n, i in THREE.items()},
+            None,
+            r"labels\['train'\] has 23 entries for 24 images",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(images, labels, message):
@@ -174,6 +223,56 @@ def test_it_works_outside_the_main_thread_and_beside_another_run(tmp_path):
     assert errors == []
     for seed in (0, 1):
         assert timeless(runs[seed].history) == timeless(alone[seed].history)
+
+
+def test_the_root_logger_gets_no_handler():
+    """In a process of its own, because pytest has given it handlers."""
+    code = (
+        "import logging, numpy, flaxae\n"
+        "images = numpy.random.default_rng(0).integers(0, 256, (60, 8, 8), numpy.uint8)\n"
+        "model = flaxae.ConvolutionalConfig(filters=(2,))\n"
+        "run = flaxae.train(flaxae.TrainConfig(model=model, epochs=1), images)\n"
+        "print(logging.root.handlers, logging.getLogger('absl').filters)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("[] []\n", "")
+
+
+def test_options_are_checked_when_they_are_made():
+    """In a process of its own, because the tests check types of their own."""
+    code = (
+        "import flaxae, numpy, pathlib\n"
+        "wrong = [dict(epochs=1.5), dict(epochs=True), dict(epochs='1'), dict(model='plain'),\n"
+        "         dict(optimizer={}), dict(seed=None)]\n"
+        "for values in wrong:\n"
+        "    try: flaxae.TrainConfig(**values); print('accepted', values)\n"
+        "    except flaxae.InputError as error: print(error)\n"
+        "config = flaxae.TrainConfig(epochs=numpy.int64(3), workdir=pathlib.Path('w'))\n"
+        "filters = flaxae.ConvolutionalConfig(filters=[2]).filters\n"
+        "print(repr(config.epochs), config.workdir, filters)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    *refused, last = found.stdout.splitlines()
+    assert [line.split(";")[0] for line in refused] == [
+        "epochs is 1.5",
+        "epochs is True",
+        "epochs is '1'",
+        "model is 'plain'",
+        "optimizer is {}",
+        "seed is None",
+    ]
+    assert last == "3 w (2,)"
+
+
+def test_a_copy_keeps_the_temporary_folder():
+    run = flaxae.train(CONFIG, IMAGES)
+    other, workdir = copy.copy(run), run.workdir
+    del run
+    gc.collect()
+    assert workdir.exists()
+    del other
+    gc.collect()
+    assert not workdir.exists()
 
 
 class Interrupt(flaxae.Callback):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from flaxae.data import DataConfig
-from flaxae.data.images import to_bytes
+from flaxae.data.images import as_array, to_bytes
 from flaxae.data.splits import SPLITS, Split
 from flaxae.errors import InputError
 
@@ -42,12 +42,12 @@ class ArraySource:
         return self._splits
 
     def digest(self) -> str:
-        """The sha256 of all pixels, targets and labels, in the order of the splits."""
+        """The sha256 of all pixels and targets, in the order of the splits."""
         total = hashlib.sha256()
         for name in SPLITS:
             split = self._splits[name]
             total.update(f"{name} {split.images.shape}".encode())
-            for array in (split.images, split.targets, split.labels):
+            for array in (split.images, split.targets):
                 total.update(b"none" if array is None else np.ascontiguousarray(array).data)
         return total.hexdigest()
 
@@ -83,62 +83,91 @@ def _from_mapping(images: Mapping[str, Any], labels: Any) -> dict[str, Split]:
             f"images has the splits {', '.join(map(repr, images))}; expected train, validation "
             "and test, or one array to be split 80 / 10 / 10"
         )
-    if labels is not None and not isinstance(labels, Mapping):
-        raise InputError(f"labels is a {type(labels).__name__}; images is a mapping, so give one")
     splits = {name: _to_split(images[name], name) for name in SPLITS}
     shapes = {name: split.image_shape for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"the splits have images of different shapes: {shapes}")
-    if labels is None:
+    parts = _labels_by_split(splits, labels)
+    if parts is None:
         return splits
-    sizes = [len(splits[name].images) for name in SPLITS]
-    parts = [_one_dimension(labels.get(name), f"labels[{name!r}]") for name in SPLITS]
-    for name, part, size in zip(SPLITS, parts, sizes, strict=True):
-        _require_length(part, size, f"labels[{name!r}]")
-    numbers, names = number_labels(np.concatenate(parts), sum(sizes), "labels")
+    for name in SPLITS:
+        _require_length(parts[name], len(splits[name].images), f"labels[{name!r}]")
+    joined = [parts[name] for name in SPLITS]
+    if len({part.dtype.kind in "US" for part in joined if len(part)}) > 1:
+        raise InputError("labels are names in some splits and numbers in others; expected one kind")
+    numbers, names = number_labels(np.concatenate(joined), sum(map(len, joined)), "labels")
     assert numbers is not None
-    pieces = np.split(numbers, np.cumsum(sizes)[:-1])
+    given = splits["train"].class_names
+    names = given if len(given) >= len(names) else names
+    pieces = np.split(numbers, np.cumsum([len(part) for part in joined])[:-1])
     return {
         name: splits[name]._replace(labels=piece, class_names=names)
         for name, piece in zip(SPLITS, pieces, strict=True)
     }
 
 
+def _labels_by_split(splits: Mapping[str, Split], labels: Any) -> dict[str, np.ndarray] | None:
+    """The labels of each split, from `labels` or from the `Split`s; None if there are none."""
+    if labels is None:
+        labels = {n: split.labels for n, split in splits.items() if split.labels is not None}
+        if not labels:
+            return None
+    if not isinstance(labels, Mapping):
+        raise InputError(f"labels is a {type(labels).__name__}; images is a mapping, so give one")
+    if set(labels) != set(SPLITS):
+        raise InputError(
+            f"labels has the splits {', '.join(map(repr, labels))}; expected those of images: "
+            f"{', '.join(SPLITS)}"
+        )
+    return {name: _one_dimension(labels[name], f"labels[{name!r}]") for name in SPLITS}
+
+
 def _to_split(value: Any, name: str) -> Split:
     if not isinstance(value, Split):
         return Split(to_bytes(value, f"images[{name!r}]"))
+    images = to_bytes(value.images, f"images[{name!r}]")
     targets = value.targets
     if targets is not None:
-        targets = to_bytes(targets, f"targets of {name!r}", value.images.shape[1:])
-        _require_length(targets, len(value.images), f"targets of {name!r}")
-    return value._replace(images=to_bytes(value.images, f"images[{name!r}]"), targets=targets)
+        targets = to_bytes(targets, f"targets of {name!r}", images.shape[1:])
+        _require_length(targets, len(images), f"targets of {name!r}")
+    return value._replace(images=images, targets=targets)
 
 
 def number_labels(
     labels: Any, count: int, what: str
 ) -> tuple[Int32[np.ndarray, " examples"] | None, tuple[str, ...]]:
-    """Labels as numbers from 0, and the names of the classes."""
+    """Labels as numbers from 0, and the names of the classes.
+
+    Raises:
+        InputError: they are neither whole numbers from 0 nor names, or not `count`.
+    """
     if labels is None:
         return None, ()
     values = _one_dimension(labels, what)
     _require_length(values, count, what)
-    if values.dtype.kind in "US":
-        names, numbers = np.unique(values.astype(str), return_inverse=True)
+    if values.dtype.kind == "U":
+        names, numbers = np.unique(values, return_inverse=True)
         return numbers.astype(np.int32), tuple(map(str, names))
-    if values.dtype.kind not in "iu" or (count and values.min() < 0):
-        came = f"{values.dtype} from {values.min()}" if values.dtype.kind in "iuf" else values.dtype
+    low, high = (values.min(), values.max()) if count else (0, 0)
+    if values.dtype.kind not in "iu" or low < 0:
+        came = f"{values.dtype} from {low}" if values.dtype.kind in "iuf" else values.dtype
         raise InputError(f"{what} are {came}; expected whole numbers from 0, or names")
-    if count and values.max() >= _MOST_CLASSES:
-        raise InputError(f"{what} go up to {values.max()}; expected less than {_MOST_CLASSES}")
-    return values.astype(np.int32), tuple(
-        str(label) for label in range(int(values.max(initial=-1)) + 1)
-    )
+    if high >= _MOST_CLASSES:
+        raise InputError(f"{what} go up to {high}; expected less than {_MOST_CLASSES}")
+    classes = int(high) + 1 if count else 0
+    return values.astype(np.int32), tuple(map(str, range(classes)))
 
 
 def _one_dimension(labels: Any, what: str) -> np.ndarray:
-    values = np.asarray(labels)
+    if isinstance(labels, Mapping):
+        raise InputError(f"{what} is a mapping, but images is one array; give one array")
+    values = as_array(labels, what)
     if values.ndim != 1:
         raise InputError(f"{what} has the shape {values.shape}; expected one label an image")
+    if values.dtype.kind == "T" or (
+        values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
+    ):
+        return values.astype(str)  # as pandas gives them
     return values
 
 

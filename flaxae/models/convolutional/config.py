@@ -30,8 +30,8 @@ class ConvolutionalConfig(ModelConfig):
     downsample: Literal["max_pool", "stride"] = "max_pool"
     """Halve by 2x2 max pooling, or by a third convolution with stride 2."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         require_sizes("--filters", self.filters, "block", "filter")
 
     def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":

@@ -32,8 +32,8 @@ class FullyConnectedConfig(ModelConfig):
     hidden_units: tuple[int, ...] = (128, 64, 32)
     """Units of each encoder layer; the last one is the embedding."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         require_sizes("--hidden-units", self.hidden_units, "layer", "unit")
 
     def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
