@@ -14,11 +14,17 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float
 
-from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
-from flaxae.data.store import Batch
-from flaxae.models.autoencoder import Autoencoder
-from flaxae.objectives.losses import reconstruction_loss
-from flaxae.training.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
+from flaxae import (
+    ComputeConfig,
+    ConvolutionalConfig,
+    FullyConnectedConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+)
+from flaxae.data.batches import Batch
+from flaxae.objectives.losses import sigmoid_cross_entropy
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+from flaxae.training.step import gradient_sums, to_float, train_step
 
 LAYOUTS = ("NHWC", "NCHW")
 
@@ -48,13 +54,15 @@ class Compiled(NamedTuple):
 def make_states(combination: Combination) -> dict[str, TrainState]:
     """A state for each layout with copies of the same parameters."""
     own: Any = combination  # its words are those of the configuration's Literal types
-    config = ModelConfig(model=own.model, filters=own.filters, downsample=own.downsample)
-    computes = {layout: ComputeConfig(layout, own.dtype, own.kernels) for layout in LAYOUTS}
-    models = {
-        layout: Autoencoder(config, compute, own.image_shape)
-        for layout, compute in computes.items()
-    }
-    state = create_train_state(models["NHWC"], OptimizerConfig(), make_rngs(0).init)
+    config = FullyConnectedConfig()
+    if own.model == "convolutional":
+        config = ConvolutionalConfig(filters=own.filters, downsample=own.downsample)
+    models = {}
+    for layout in LAYOUTS:
+        compute = ComputeConfig(layout=layout, dtype=own.dtype, kernels=own.kernels)
+        models[layout] = config.build(compute, own.image_shape)
+    optimizer = make_optimizer(OptimizerConfig(), steps=1)
+    state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
     return {
         layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
         for layout, model in models.items()
@@ -74,9 +82,9 @@ def loss_and_logits(
     state: TrainState, params: Any, batch: Batch
 ) -> tuple[Float[Array, ""], Float[Array, "batch height width channels"]]:
     """The mean loss in nats a pixel and the logits of the forward pass."""
-    images = to_float(jnp.asarray(batch.images))
+    images = to_float(batch.images)
     logits = state.apply_fn({"params": params}, images)
-    return jnp.mean(reconstruction_loss(logits, images)), logits
+    return jnp.mean(sigmoid_cross_entropy(logits, images)), logits
 
 
 def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
@@ -86,7 +94,8 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
         arguments = (state.params, batch)
         return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
     rng = make_rngs(0).train
-    sums = functools.partial(gradient_sums, noise_factor=0.0)  # of the whole batch, on one device
+    # The sums of the whole batch, on one device.
+    sums = functools.partial(gradient_sums, config=ObjectiveConfig())
     step = jax.jit(functools.partial(train_step, sums=sums), donate_argnums=0)
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 

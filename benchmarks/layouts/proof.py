@@ -7,7 +7,7 @@ import numpy as np
 from flax.training.train_state import TrainState
 
 from benchmarks.layouts.programs import loss_and_logits
-from flaxae.data.store import Batch
+from flaxae.data.batches import Batch
 from flaxae.errors import RunError
 
 # Bounds of ||a - b|| / ||b||. The layouts add up in different orders. In bfloat16 this also changes

@@ -16,8 +16,7 @@ from benchmarks.train_step.steps.workload import (
     make_batches,
 )
 from benchmarks.train_step.worker import losses
-from flaxae.config import ComputeConfig, ModelConfig
-from flaxae.models.autoencoder import Autoencoder
+from flaxae import ComputeConfig
 from flaxae.models.ops import plain
 
 _TINY = {"filters": (3, 2), "hidden_units": (6, 5, 4), "image_shape": (9, 7, 2)}
@@ -28,14 +27,9 @@ _TINY = {"filters": (3, 2), "hidden_units": (6, 5, 4), "image_shape": (9, 7, 2)}
 def test_weights_have_the_names_and_shapes_of_flaxae(model: str, sizes: dict):
     workload = Workload(model, **sizes)
     _, fresh, _ = in_flaxae.make_step(workload, "plain")
-    config = ModelConfig(
-        model="fully_connected" if model == "fully_connected" else "convolutional",
-        filters=workload.filters,
-        hidden_units=workload.hidden_units,
-        downsample="stride" if model == "convolutional_stride" else "max_pool",
-    )
     images = jnp.zeros((1, *workload.image_shape))
-    autoencoder = Autoencoder(config, ComputeConfig(), workload.image_shape)
+    config = in_flaxae.model_config(workload)
+    autoencoder = config.build(ComputeConfig(), workload.image_shape)
     own = jax.eval_shape(autoencoder.init, jax.random.key(0), images)["params"]
     shapes = jax.tree.map(lambda leaf: leaf.shape, own)
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, fresh.params)
