@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.tables import milliseconds
-from benchmarks.common.workers import WorkerFailed, resident
+from benchmarks.common.workers import WorkerFailed, in_process
 from benchmarks.scaling import dataset, figure, report
 from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
 from benchmarks.scaling.point import measure
@@ -65,16 +65,6 @@ def measurements(
         with dataset.on_disk(images, side) as folder:
             for point in same:
                 try:
-                    yield point, in_process(folder, point, plan, repeats)
+                    yield point, in_process(measure, folder, point, plan.filters, repeats)
                 except WorkerFailed as error:  # the system may end it where memory is short
                     yield point, error
-
-
-def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> tuple[Device, Row]:
-    """Measures one point in a new process.
-
-    Raises:
-        WorkerFailed: it raises an exception, or the system ends it.
-    """
-    with resident({"process": measure}) as workers:
-        return workers["process"].ask(folder, point, plan.filters, repeats)

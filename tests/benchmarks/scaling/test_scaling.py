@@ -107,7 +107,7 @@ def test_a_full_disk_is_reported_before_anything_is_measured(monkeypatch, capsys
 def test_points_with_one_dataset_are_measured_one_after_the_other(monkeypatch):
     written = []
 
-    def ask(folder: Path, point: Point, plan, repeats: int):
+    def ask(measure, folder: Path, point: Point, filters, repeats: int):
         written.append((folder, point))
         raise WorkerFailed("no")
 
@@ -121,7 +121,7 @@ def test_points_with_one_dataset_are_measured_one_after_the_other(monkeypatch):
 
 
 def test_a_point_that_fails_is_reported_and_the_others_are_measured(monkeypatch, capsys, tmp_path):
-    def ask(folder: Path, point: Point, plan, repeats: int):
+    def ask(measure, folder: Path, point: Point, filters, repeats: int):
         if point == SMOKE.default._replace(batch=64):
             raise WorkerFailed("process ended with status -9: nothing on standard error")
         return _reply(point)
