@@ -42,12 +42,12 @@ def answer(rows: Sequence[Row]) -> str:
 
 def explain(row: Row) -> str:
     """What differs between the two programs after XLA's layout assignment."""
-    if not row.printed:
+    if row.same_program is None:
         return "not reported: this backend does not print its programs"
     if row.same_program:
         return "XLA compiles both layouts to the same instructions; any difference is noise"
     both = row.layouts.values()
-    work = [Counter(c.work() for c in result.convolutions) for result in both]
+    work = [Counter(result.convolutions) for result in both]
     forms = [Counter(c.form() for c in result.convolutions) for result in both]
     total, alike = max(each.total() for each in work), (work[0] & work[1]).total()
     inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)

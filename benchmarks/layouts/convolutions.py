@@ -14,9 +14,7 @@ _LIBRARIES = {"triton": "Triton kernel", "ynn": "YNNPACK", "xnn": "XNNPACK", "on
 class Convolution(NamedTuple):
     """A convolution as compiled; orders are those of memory, from major to minor."""
 
-    layer: str  # from the operation's name in the source, as "encoder/blocks_0/layers_0"
     executor: str
-    dim_labels: str
     input: str
     filter: str
     output: str
@@ -27,10 +25,6 @@ class Convolution(NamedTuple):
         """The code that runs it, and its orders."""
         return (self.executor, self.input, self.filter, self.output)
 
-    def work(self) -> tuple[str, ...]:
-        """All but the layer's name and the labels: equal for equal convolutions."""
-        return (*self.form(), self.result, self.window)
-
 
 class Moves(NamedTuple):
     """Data that is only moved; bytes are those read plus those written."""
@@ -39,7 +33,6 @@ class Moves(NamedTuple):
     transpose_bytes: int
     copies: int  # the order stays
     copy_bytes: int
-    fused: int  # how many of them are inside a fusion
 
 
 def convolutions(program: Program, runtime: Runtime) -> list[Convolution]:
@@ -63,9 +56,7 @@ def moves(program: Program) -> Moves:
             continue  # a view of the same memory: nothing moves
         kind = "transpose" if reorders else "copy"
         counts.update({kind: 1, f"{kind} bytes": 2 * each.shape.bytes})
-        counts["fused"] += each.fusion is not None
-    keys = ("transpose", "transpose bytes", "copy", "copy bytes", "fused")
-    return Moves(*(counts[key] for key in keys))
+    return Moves(*(counts[key] for key in ("transpose", "transpose bytes", "copy", "copy bytes")))
 
 
 def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolution:
@@ -81,13 +72,8 @@ def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolutio
     orders = (_order(inputs, x), _order(filters, kernel), _order(outputs, y))
     sizes = [str(result.sizes[d]) for d in reversed(result.minor_to_major)] if result else []
     in_memory = f"{result.dtype}[{','.join(sizes)}]" if result else "unknown"
-    # The operation's name is "jit(f)/.../encode/encoder/blocks_0/layers_0/conv_general_dilated".
-    name = each.attribute(r'op_name="([^"]*)"')
-    path = re.search(r"(?:encode|decode)/((?:encoder|decoder)/.+)/[^/]*$", name)
-    layer = path[1] + " (gradient)" * ("transpose(jvp" in name) if path else ""
     window = each.attribute(r"window=\{([^}]*)\}")
-    executor = _executor(each, target, labels, runtime)
-    return Convolution(layer, executor, labels, *orders, in_memory, window)
+    return Convolution(_executor(each, target, labels, runtime), *orders, in_memory, window)
 
 
 def _order(labels: str, shape: Shape | None) -> str:

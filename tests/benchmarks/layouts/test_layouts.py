@@ -12,8 +12,7 @@ from benchmarks.common.roofline import Ceilings, Cost
 from benchmarks.layouts import conclusions, report
 from benchmarks.layouts.comparison import LayoutResult, Row, combinations
 from benchmarks.layouts.convolutions import Moves
-from benchmarks.layouts.programs import LAYOUTS, Combination
-from benchmarks.layouts.proof import Proof
+from benchmarks.layouts.programs import LAYOUTS, Combination, Proof
 from benchmarks.layouts.settings import Settings
 
 _ROOT = Path(__file__).parents[3]
@@ -82,10 +81,10 @@ def test_the_fully_connected_model_is_measured_once():
 
 def _row(ratio: float, low: float, high: float) -> Row:
     result = LayoutResult(
-        0, 0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0, 0)
+        0, 0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0)
     )
     proof, interval = Proof(0, 0, 0, 1), Interval(ratio, low, high, 0.95)
-    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, True, False)
+    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, False)
 
 
 @pytest.mark.parametrize(
@@ -130,4 +129,4 @@ def test_equal_programs_are_explained_as_equal():
     row = _row(1, 1, 1)
     assert "same instructions" in conclusions.explain(row._replace(same_program=True))
     assert "no convolutions" in conclusions.explain(row)
-    assert "not reported" in conclusions.explain(row._replace(printed=False))
+    assert "not reported" in conclusions.explain(row._replace(same_program=None))
