@@ -8,9 +8,8 @@ from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.roofline import Ceilings, measure_ceilings
 from benchmarks.common.tables import interval, milliseconds, quartiles, reported
-from benchmarks.train_step.comparison import VARIANTS, Row, measure
+from benchmarks.train_step.comparison import SUBJECT, TOLERANCE, VARIANTS, Row, measure
 from benchmarks.train_step.figure import draw
-from benchmarks.train_step.race import SUBJECT, TOLERANCE
 from benchmarks.train_step.settings import Settings
 
 _ANSWERED = 256  # images: the answer is about this batch size, or the nearest one

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.common.memory import peak_bytes
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 from benchmarks.train_step.steps.workload import Workload, make_batches
 
 

@@ -10,8 +10,7 @@ from flax.training.train_state import TrainState
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from benchmarks.common.roofline import cost
-from benchmarks.train_step.steps import in_jax
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program, in_jax
 from benchmarks.train_step.steps.workload import Workload, layers
 from flaxae import (
     ComputeConfig,

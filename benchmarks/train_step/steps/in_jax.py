@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 
 
 def program(

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.train_step.steps import in_jax
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program, in_jax
 from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 

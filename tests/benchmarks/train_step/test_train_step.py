@@ -10,8 +10,7 @@ from benchmarks.common.command import parse
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Ceilings
 from benchmarks.train_step import report, settings
-from benchmarks.train_step.comparison import VARIANTS, Row
-from benchmarks.train_step.race import SUBJECT, Proof, Result
+from benchmarks.train_step.comparison import SUBJECT, VARIANTS, Proof, Result, Row
 from benchmarks.train_step.settings import Settings
 
 _ROOT = Path(__file__).parents[3]

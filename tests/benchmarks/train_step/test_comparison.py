@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.common.memory import peak_bytes
 from benchmarks.common.workers import WorkerFailed, resident
-from benchmarks.train_step.race import (
+from benchmarks.train_step.comparison import (
     REFERENCE,
     SUBJECT,
     Proof,
@@ -16,7 +16,7 @@ from benchmarks.train_step.race import (
     prove,
     time_bursts,
 )
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 from benchmarks.train_step.worker import Burst, Session, losses, measure
 
 
