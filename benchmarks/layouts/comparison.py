@@ -8,10 +8,8 @@ from benchmarks.common import roofline
 from benchmarks.common.device import runtime
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
-from benchmarks.layouts import hlo, programs
-from benchmarks.layouts.convolutions import Convolution, Moves, convolutions, moves
+from benchmarks.layouts import Settings, hlo, programs
 from benchmarks.layouts.programs import LAYOUTS, Combination, Compiled, Proof
-from benchmarks.layouts.settings import Settings
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
@@ -27,8 +25,8 @@ class LayoutResult(NamedTuple):
     cost: roofline.Cost
     floor_seconds: float | None
     memory_bytes: int | None
-    convolutions: list[Convolution]
-    moves: Moves
+    convolutions: list[hlo.Convolution]
+    moves: hlo.Moves
 
 
 class Row(NamedTuple):
@@ -89,5 +87,5 @@ def _result(
     times = (compiled.trace_seconds, compiled.compile_seconds, summarize(samples), samples)
     floor = roofline.floor_seconds(cost, limits)
     memory = roofline.memory_bytes(compiled.executable)
-    found = (convolutions(program, runtime()), moves(program))
+    found = (hlo.convolutions(program, runtime()), hlo.moves(program))
     return LayoutResult(*times, cost, floor, memory, *found)

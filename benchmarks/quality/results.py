@@ -10,7 +10,7 @@ import flaxae
 from benchmarks.common import device
 from benchmarks.common.report import Finding
 from benchmarks.common.workers import in_process
-from benchmarks.quality.settings import EPOCHS, Settings
+from benchmarks.quality import EPOCHS, Settings
 from flaxae.models import MODELS
 
 RECONSTRUCTION = """\

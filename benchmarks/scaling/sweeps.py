@@ -8,10 +8,9 @@ from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.tables import milliseconds
 from benchmarks.common.workers import WorkerFailed, in_process
-from benchmarks.scaling import dataset, figure, report
+from benchmarks.scaling import Settings, dataset, report
 from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
 from benchmarks.scaling.point import measure
-from benchmarks.scaling.settings import Settings
 
 Device = dict[str, Any]
 
@@ -51,7 +50,7 @@ def run_sweeps(settings: Settings) -> Finding:
     report.show(sweeps, slopes)
     not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
     content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured}
-    answer, picture = report.answer(slopes), figure.draw(sweeps, slopes)
+    answer, picture = report.answer(slopes), report.draw(sweeps, slopes)
     found = (content | {"slopes": slopes}, {"slopes": slopes})
     return Finding(device, answer, *found, picture, "Growth of time and memory")
 

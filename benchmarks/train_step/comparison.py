@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.workers import Worker, WorkerFailed, resident
-from benchmarks.train_step.settings import Settings
+from benchmarks.train_step import Settings
 from benchmarks.train_step.steps.in_flaxae import count_flops
 from benchmarks.train_step.steps.workload import Workload
 from benchmarks.train_step.worker import Burst, Session

@@ -15,7 +15,7 @@ from benchmarks.common.intervals import summarize
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.timing import interleave
-from benchmarks.whole_run.settings import Settings
+from benchmarks.whole_run import Settings
 from flaxae.errors import RunError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def measure_costs(settings: Settings) -> Finding:
         "peak so far": lambda row: f"{row['peak_bytes'] / MIB:,.0f}",
     }
     chosen = [*memory[: -1 : max(1, len(memory) // 10)], memory[-1]]
-    tables.show("Memory at an epoch's first step, MiB", mebibytes, chosen)
+    tables.show("Memory by epoch, MiB", mebibytes, chosen)
     medians = {name: summarize(samples).median for name, samples in (imports | starts).items()}
     peak = memory[-1]["peak_bytes"] / MIB
     late = [row["private_bytes"] for row in memory[len(memory) // 2 :]]

@@ -1,8 +1,7 @@
 import json
 
 from benchmarks.common.command import run
-from benchmarks.quality import results
-from benchmarks.quality.settings import EPOCHS, MODELS, Settings
+from benchmarks.quality import EPOCHS, MODELS, Settings, results
 
 
 def result(loss):
