@@ -3,7 +3,6 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 
@@ -29,14 +28,17 @@ def compare_layouts(settings: Settings) -> Finding:
     rows: list[Row] = []
     for row in measure(settings, ceilings):
         rows.append(row)
-        times = {o: f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items()}
-        print(f"{row.title()}: {', '.join(times.values())}, {interval(row.ratio, 3)}", flush=True)
+        times = (f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items())
+        print(f"{row.title()}: {', '.join(times)}, {interval(row.ratio, 3)}", flush=True)
     peak = device.peak_bytes()
     show(rows, ceilings, peak)
     explained = [row._asdict() | {"explanation": explain(row)} for row in rows]
     content = {"ceilings": ceilings, "device_peak_bytes": peak, "rows": explained}
-    brief = {"ratios": [_brief(row) for row in rows]}
-    return Finding(described, answer(rows), content, brief, draw(rows), "NHWC and NCHW")
+    ratios = [
+        row.combination._asdict() | row.ratio._asdict() | {"pass": row.passing} for row in rows
+    ]
+    picture = (draw(rows), "NHWC and NCHW")
+    return Finding(described, answer(rows), content, {"ratios": ratios}, *picture)
 
 
 def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None) -> None:
@@ -48,14 +50,18 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         "NCHW/NHWC (95 %)": lambda row: interval(row.ratio, 3),
     }
     tables.show("Time of one call: median (quartiles)", times, rows)
+
+    def both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:  # one if they are equal
+        return lambda row: " / ".join(dict.fromkeys(map(text, row.layouts.values())))
+
     limits = {
         "": Row.title,
-        "floor, ms": _both(lambda r: reported(r.floor_seconds, milliseconds)),
-        "time / floor": _both(
+        "floor, ms": both(lambda r: reported(r.floor_seconds, milliseconds)),
+        "time / floor": both(
             lambda r: reported(r.floor_seconds, lambda seconds: f"{r.time.median / seconds:.1f}")
         ),
-        "compilation, s": _both(lambda r: f"{r.compile_seconds:.1f}"),
-        "memory, MiB": _both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
+        "compilation, s": both(lambda r: f"{r.compile_seconds:.1f}"),
+        "memory, MiB": both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
         "differ by": lambda row: f"{max(row.proof[:3]):.0e}",
     }
     tables.show("The device's limit and other costs (NHWC / NCHW)", limits, rows)
@@ -73,28 +79,15 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         print(f"{row.title()}: {explain(row)}")
 
 
-def _both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:
-    """The texts of both layouts, or one if they are equal."""
-    return lambda row: " / ".join(dict.fromkeys(map(text, row.layouts.values())))
-
-
 def _convolutions(row: Row) -> list[tuple[str, ...]]:
     counts = [
         Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in result.convolutions)
         for result in row.layouts.values()
     ]
-    lines = []
-    for kind in sorted(set().union(*counts)):
-        title = "" if lines else row.title()
-        lines.append((title, *kind, *(str(count[kind]) for count in counts)))
-    return lines
-
-
-def _brief(row: Row) -> dict[str, Any]:
-    names = ("model", "downsample", "dtype", "batch_size")
-    named = {name: getattr(row.combination, name) for name in names}
-    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
-    return named | {"pass": row.passing} | values
+    return [
+        ("" if line else row.title(), *kind, *(str(count[kind]) for count in counts))
+        for line, kind in enumerate(sorted(set().union(*counts)))
+    ]
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -134,14 +127,19 @@ def explain(row: Row) -> str:
     if row.same_program:
         return "XLA compiles both layouts to the same instructions; any difference is noise"
     both = row.layouts.values()
+    moved = "".join(
+        f"; {layout} transposes {result.moves.transpose_bytes / MIB:.1f} MiB and copies "
+        f"{result.moves.copy_bytes / MIB:.1f} MiB"
+        for layout, result in row.layouts.items()
+    )
     work = [Counter(result.convolutions) for result in both]
     forms = [Counter(c.form() for c in result.convolutions) for result in both]
     total, alike = max(each.total() for each in work), (work[0] & work[1]).total()
-    inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)
-    mostly = f"(mostly {max(inputs, key=inputs.__getitem__, default='')} in memory)"
     if total == 0:
-        found = "there are no convolutions"
-    elif alike == total:
+        return "there are no convolutions" + moved
+    inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)
+    mostly = f"(mostly {inputs.most_common(1)[0][0]} in memory)"
+    if alike == total:
         found = f"all {total} convolutions are the same in both programs {mostly}"
     elif forms[0] == forms[1]:
         found = (
@@ -150,7 +148,4 @@ def explain(row: Row) -> str:
         )
     else:
         found = f"{alike} of {total} convolutions are the same in both programs"
-    for layout, result in row.layouts.items():
-        sizes = (result.moves.transpose_bytes / MIB, result.moves.copy_bytes / MIB)
-        found += f"; {layout} transposes {sizes[0]:.1f} MiB and copies {sizes[1]:.1f} MiB"
-    return found
+    return found + moved

@@ -1,7 +1,6 @@
-"""What the benchmark of the training step prints: its progress, its tables, the answer, and the picture."""
+"""The tables, the answer and the picture of the benchmark of the training step."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -36,9 +35,15 @@ def compare_steps(settings: Settings) -> Finding:
             times = (f"{name} {milliseconds(r.wall.median)}" for name, r in row.results.items())
             print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
     show(rows, ceilings)
-    content, brief = {"ceilings": ceilings, "rows": rows}, {"rows": _brief(rows)}
-    picture = (draw(rows), "A training step")
-    return Finding(described, answer(rows), content, brief, *picture, versions)
+    lines = [
+        {"model": row.model, "batch_size": row.batch_size, "variant": name}
+        | {"seconds": result.wall.median, "ratio": result.ratio.value}
+        | {"low": result.ratio.low, "high": result.ratio.high}
+        for row in rows
+        for name, result in row.results.items()
+    ]
+    content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
+    return Finding(described, answer(rows), content, {"rows": lines}, *picture, versions)
 
 
 def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
@@ -94,16 +99,6 @@ def answer(rows: Sequence[Row]) -> str:
         f"{milliseconds(row.results[SUBJECT].wall.median)} ms; time relative to flaxae (higher is "
         f"slower): {', '.join(ratios)}"
     )
-
-
-def _brief(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    lines = []
-    for row in rows:
-        for name, result in row.results.items():
-            line = {"model": row.model, "batch_size": row.batch_size, "variant": name}
-            line |= {"seconds": result.wall.median, "ratio": result.ratio.value}
-            lines.append(line | {"low": result.ratio.low, "high": result.ratio.high})
-    return lines
 
 
 def draw(rows: Sequence[Row]) -> Figure:
