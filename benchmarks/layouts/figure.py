@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common import figure as frame
@@ -24,16 +25,14 @@ def draw(rows: Sequence[Row]) -> Figure:
     times.invert_yaxis()  # of both panels, which share the axis
     frame.legend_above(times, columns=3)
 
-    values = [row.ratio.value for row in rows]
-    errors = [
-        [row.ratio.value - row.ratio.low for row in rows],
-        [row.ratio.high - row.ratio.value for row in rows],
-    ]
+    values, low, high = np.transpose([row.ratio[:3] for row in rows])
     ratios.axvline(1, color="black", linewidth=1)
     ratios.axvline(_CLAIM_OF_2018, color="gray", linestyle=":", label="the claim of 2018 (GPU)")
     style = {"fmt": "o", "color": "#333333", "capsize": 3}
     label = "ratio of medians, 95 % interval"
-    ratios.errorbar(values, range(len(rows)), xerr=errors, label=label, **style)
+    ratios.errorbar(
+        values, range(len(rows)), xerr=(values - low, high - values), label=label, **style
+    )
     ratios.set_xlabel("NCHW / NHWC (below 1: NCHW is faster)")
     ratios.grid(axis="x", alpha=0.3)
     frame.legend_above(ratios, columns=2)

@@ -14,13 +14,7 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float
 
-from flaxae import (
-    ComputeConfig,
-    ConvolutionalConfig,
-    FullyConnectedConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-)
+import flaxae
 from flaxae.data.batches import Batch
 from flaxae.errors import RunError
 from flaxae.objectives.losses import sigmoid_cross_entropy
@@ -71,14 +65,14 @@ class LayoutsDiffer(RunError):
 def make_states(combination: Combination) -> dict[str, TrainState]:
     """A state for each layout with copies of the same parameters."""
     own: Any = combination  # its words are those of the configuration's Literal types
-    config = FullyConnectedConfig()
+    config = flaxae.FullyConnectedConfig()
     if own.model == "convolutional":
-        config = ConvolutionalConfig(filters=own.filters, downsample=own.downsample)
+        config = flaxae.ConvolutionalConfig(filters=own.filters, downsample=own.downsample)
     models = {}
     for layout in LAYOUTS:
-        compute = ComputeConfig(layout=layout, dtype=own.dtype, kernels=own.kernels)
+        compute = flaxae.ComputeConfig(layout=layout, dtype=own.dtype, kernels=own.kernels)
         models[layout] = config.build(compute, own.image_shape)
-    optimizer = make_optimizer(OptimizerConfig(), steps=1)
+    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
     state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
     return {
         layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
@@ -112,7 +106,7 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
         return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
     rng = make_rngs(0).train
     # The sums of the whole batch, on one device.
-    sums = partial(gradient_sums, config=ObjectiveConfig())
+    sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
     step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 

@@ -13,21 +13,12 @@ from typing import Any
 import jax
 from flax.training.train_state import TrainState
 
+import flaxae
 from benchmarks.common import device
 from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
 from benchmarks.common.timing import seconds_of
 from benchmarks.scaling.dataset import NAME, images_path
 from benchmarks.scaling.growth import Point, Row, to_row
-from flaxae import (
-    ComputeConfig,
-    ConvolutionalConfig,
-    DataConfig,
-    DeviceConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    Split,
-    configure_jax,
-)
 from flaxae.data import store
 from flaxae.data.batches import epoch_order, training_batches, training_rows
 from flaxae.training.devices import place
@@ -50,20 +41,23 @@ def measure(
         ValueError: the dataset is not that of the point.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
-    model, compute = ConvolutionalConfig(filters=filters), ComputeConfig()
-    configure_jax(model, compilation_cache="off")
-    data, turns = DataConfig(dataset=NAME, data_dir=str(folder.absolute())), range(repeats)
+    model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
+    flaxae.configure_jax(model, compilation_cache="off")
+    data, turns = flaxae.DataConfig(dataset=NAME, data_dir=str(folder.absolute())), range(repeats)
     opening = [seconds_of(partial(store.load, data)) for _ in turns]
     split = store.load(data)["train"]
     if split.images.shape != (point.images, point.side, point.side, 1):
         raise ValueError(f"{folder} holds images of the shape {split.images.shape}")
 
-    rngs, placement = make_rngs(_SEED), place(model, compute, DeviceConfig(), split.image_shape)
-    optimizer = make_optimizer(OptimizerConfig(), steps=1)
+    rngs, placement = (
+        make_rngs(_SEED),
+        place(model, compute, flaxae.DeviceConfig(), split.image_shape),
+    )
+    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
     state = create_train_state(model.build(compute, split.image_shape), optimizer, rngs.init)
     state = placement.replicate(state)
     options: dict[str, Any] = {"batch_size": point.batch, "data_on_device": False, "seed": _SEED}
-    trainer = Trainer(split, ObjectiveConfig(), placement, rngs.train, **options)
+    trainer = Trainer(split, flaxae.ObjectiveConfig(), placement, rngs.train, **options)
     compilation = seconds_of(lambda: trainer.compile(state, 0))
 
     for _ in training_batches(split, point.batch, _SEED, epoch=1):
@@ -90,7 +84,7 @@ def measure(
     return device.describe_device(), row
 
 
-def pick(split: Split, batch_size: int, epoch: int) -> float:
+def pick(split: flaxae.Split, batch_size: int, epoch: int) -> float:
     """The mean of the seconds that it takes to gather a batch's images by its rows."""
     rows = training_rows(len(split.images), batch_size, _SEED, epoch)
     batches = list(itertools.islice(rows, _PICKED))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -42,10 +43,12 @@ def show(sweeps: Mapping[str, Sequence[Row]], slopes: Sequence[Slope]) -> None:
 
 def answer(slopes: Sequence[Slope]) -> str:
     """How a step's time grows."""
-    parts = []
-    for slope in (each for each in slopes if each.quantity == "step_seconds"):
-        power = f"{number(slope.measured)} (expected {number(slope.expected, 0)})"
-        parts.append(f"{VARIED[slope.sweep]} to the power {power}")
+    parts = (
+        f"{VARIED[slope.sweep]} to the power {number(slope.measured)} "
+        f"(expected {number(slope.expected, 0)})"
+        for slope in slopes
+        if slope.quantity == "step_seconds"
+    )
     return f"the time of a training step grows with {', '.join(parts)}"
 
 
@@ -90,14 +93,13 @@ def draw_curve(
     axes: Axes, rows: Sequence[Row], quantity: Quantity, slope: Slope, per_unit: float, color: str
 ) -> None:
     """A quantity, and through its last point a dashed line of the expected slope."""
-    points = curve(rows, slope.sweep, quantity)
-    if not points:
+    points = np.array(curve(rows, slope.sweep, quantity))
+    if not len(points):
         return
-    sizes = [size for size, _ in points]
-    heights = [value / per_unit for _, value in points]
+    sizes, heights = points.T / [[1], [per_unit]]
     expected = "" if slope.expected is None else f" ({number(slope.expected, 0)})"
     label = f"{quantity.name}: {number(slope.measured)}{expected}"
     axes.plot(sizes, heights, color=color, marker="o", markersize=4, label=label)
     if slope.expected is not None:
-        line = [heights[-1] * (size / sizes[-1]) ** slope.expected for size in sizes]
+        line = heights[-1] * (sizes / sizes[-1]) ** slope.expected
         axes.plot(sizes, line, color=color, linestyle="--", linewidth=1, alpha=0.6)

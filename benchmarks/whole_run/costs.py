@@ -65,8 +65,9 @@ def measure_costs(settings: Settings) -> Finding:
     brief = {
         "import_seconds": {name: medians[name] for name in imports},
         "first_step_seconds": {name: medians[name] for name in starts},
+        "peak_mib": peak,
+        "private_mib_of_second_half": private,
     }
-    brief |= {"peak_mib": peak, "private_mib_of_second_half": private}
     return Finding(described, answer, content, brief)
 
 

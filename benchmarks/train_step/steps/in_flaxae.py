@@ -9,18 +9,10 @@ import numpy as np
 from flax.training.train_state import TrainState
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+import flaxae
 from benchmarks.common.roofline import cost
 from benchmarks.train_step.steps import Program, in_jax
 from benchmarks.train_step.steps.workload import Workload, layers
-from flaxae import (
-    ComputeConfig,
-    ConvolutionalConfig,
-    DeviceConfig,
-    FullyConnectedConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    configure_jax,
-)
 from flaxae.data.batches import Batch
 from flaxae.models.options import ModelConfig
 from flaxae.training.devices import place
@@ -31,7 +23,7 @@ from flaxae.training.step import gradient_sums, train_step
 def build(workload: Workload, form: str) -> Program:
     """`form` is "fast", placed as training places it, or "plain": one device, whole batch."""
     if form == "fast":
-        configure_jax(model_config(workload), compilation_cache="off")
+        flaxae.configure_jax(model_config(workload), compilation_cache="off")
     run, fresh, rng = make_step(workload, form)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -43,14 +35,16 @@ def build(workload: Workload, form: str) -> Program:
 
 def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array]:
     """The jitted `(state, batch, rng) -> (state, metrics)`, the first state, and the rng."""
-    compute = ComputeConfig() if form == "fast" else ComputeConfig(kernels="plain")
+    compute = flaxae.ComputeConfig() if form == "fast" else flaxae.ComputeConfig(kernels="plain")
     config, rngs = model_config(workload), make_rngs(0)
-    optimizer = make_optimizer(OptimizerConfig(), steps=1)  # the rate does not depend on the steps
+    optimizer = make_optimizer(
+        flaxae.OptimizerConfig(), steps=1
+    )  # the rate does not depend on the steps
     fresh = create_train_state(config.build(compute, workload.image_shape), optimizer, rngs.init)
     fresh = fresh.replace(params=with_weights(fresh.params, workload))
-    sums: Any = partial(gradient_sums, config=ObjectiveConfig())
+    sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig())
     if form == "fast":
-        placement = place(config, compute, DeviceConfig(), workload.image_shape)
+        placement = place(config, compute, flaxae.DeviceConfig(), workload.image_shape)
         sums, fresh = placement.divide(sums), placement.replicate(fresh)
     return jax.jit(partial(train_step, sums=sums), donate_argnums=0), fresh, rngs.train
 
@@ -91,6 +85,6 @@ def to_batch(images: np.ndarray) -> Batch:
 def model_config(workload: Workload) -> ModelConfig:
     """The options of the workload's model."""
     if workload.model == "fully_connected":
-        return FullyConnectedConfig(hidden_units=workload.hidden_units)
+        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units)
     downsample = "stride" if workload.model == "convolutional_stride" else "max_pool"
-    return ConvolutionalConfig(filters=workload.filters, downsample=downsample)
+    return flaxae.ConvolutionalConfig(filters=workload.filters, downsample=downsample)
