@@ -1,20 +1,24 @@
-"""What the layout benchmark prints: its progress, its tables, and its conclusions."""
+"""The tables, the conclusions and the picture of the layout benchmark."""
 
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.common import device, tables
+from benchmarks.common import figure as frame
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.roofline import Ceilings, measure_ceilings
 from benchmarks.common.tables import interval, milliseconds, quartiles, reported
 from benchmarks.layouts import Settings
 from benchmarks.layouts.comparison import LayoutResult, Row, measure
-from benchmarks.layouts.figure import draw
 
+_COLORS = {"NHWC": frame.BLUE, "NCHW": frame.ORANGE}
+_CLAIM_OF_2018 = 27 / 40  # see the README: from 27 to 40 iterations a second
 _NEGLIGIBLE = 0.02  # a ratio this close to 1 is no reason to choose
 
 
@@ -149,3 +153,28 @@ def explain(row: Row) -> str:
     else:
         found = f"{alike} of {total} convolutions are the same in both programs"
     return found + moved
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Times on the left, ratios on the right, one line for each combination and pass."""
+    size = (12, 2.2 + 0.45 * len(rows))
+    figure, panels = frame.panels(1, 2, size, sharey=True, width_ratios=(3, 2))
+    times, ratios = panels[0]
+    groups = []
+    for row in rows:
+        bars = {o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()}
+        groups.append((row.title(), row.combination.batch_size, bars))
+    frame.draw_bars(times, groups, _COLORS, horizontal=True)
+    times.invert_yaxis()  # of both panels, which share the axis
+    frame.legend_above(times, columns=3)
+
+    values, low, high = np.transpose([row.ratio[:3] for row in rows])
+    ratios.axvline(1, color="black", linewidth=1)
+    ratios.axvline(_CLAIM_OF_2018, color="gray", linestyle=":", label="the claim of 2018 (GPU)")
+    label = "ratio of medians, 95 % interval"
+    style = {"fmt": "o", "color": "#333333", "capsize": 3, "label": label}
+    ratios.errorbar(values, range(len(rows)), xerr=(values - low, high - values), **style)
+    ratios.set_xlabel("NCHW / NHWC (below 1: NCHW is faster)")
+    ratios.grid(axis="x", alpha=0.3)
+    frame.legend_above(ratios, columns=2)
+    return figure

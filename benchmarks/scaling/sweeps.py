@@ -26,8 +26,8 @@ def run_sweeps(settings: Settings) -> Finding:
     plan = SMOKE if settings.smoke else FULL
     chosen = plan.all_points(settings.sweeps)
     dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
-    varied, default = ", ".join(settings.sweeps), plan.default.title()
-    print(f"{len(chosen)} points, a process each; varied: {varied}; default: {default}", flush=True)
+    varied = f"varied: {', '.join(settings.sweeps)}; default: {plan.default.title()}"
+    print(f"{len(chosen)} points, a process each; {varied}", flush=True)
     device: Device = {}
     rows: dict[Point, Row] = {}
     failures: dict[Point, WorkerFailed] = {}
@@ -49,10 +49,10 @@ def run_sweeps(settings: Settings) -> Finding:
     slopes = slopes_of(sweeps)
     report.show(sweeps, slopes)
     not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
-    content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured}
-    answer, picture = report.answer(slopes), report.draw(sweeps, slopes)
-    found = (content | {"slopes": slopes}, {"slopes": slopes})
-    return Finding(device, answer, *found, picture, "Growth of time and memory")
+    brief = {"slopes": slopes}
+    content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured, **brief}
+    picture = (report.draw(sweeps, slopes), "Growth of time and memory")
+    return Finding(device, report.answer(slopes), content, brief, *picture)
 
 
 def measurements(

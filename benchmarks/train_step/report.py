@@ -48,11 +48,19 @@ def compare_steps(settings: Settings) -> Finding:
 
 def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
     """Prints all tables."""
+
+    def cell(row: Row, variant: str) -> str:
+        if variant not in row.results:
+            return "-"
+        result = row.results[variant]
+        ratio = "" if variant == SUBJECT else f" ({result.ratio.value:.2f})"
+        return f"{milliseconds(result.wall.median)}{ratio}"
+
     present = [v.name for v in VARIANTS if any(v.name in row.results for row in rows)]
     tables.show_table(
         "\nWall time of a step, ms (relative to flaxae fast)",
         ("model", "batch", *present),
-        [(row.model, str(row.batch_size), *(_cell(row, name) for name in present)) for row in rows],
+        [(row.model, str(row.batch_size), *(cell(row, name) for name in present)) for row in rows],
     )
     for row in rows:
         _show_row(row)
@@ -61,14 +69,6 @@ def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
         "step;\nMiB: the peak of the process so far; differs by: losses, from those of flaxae plain"
         f"\nfloor: a step's operations at {ceilings.text()}"
     )
-
-
-def _cell(row: Row, variant: str) -> str:
-    if variant not in row.results:
-        return "-"
-    result = row.results[variant]
-    ratio = "" if variant == SUBJECT else f" ({result.ratio.value:.2f})"
-    return f"{milliseconds(result.wall.median)}{ratio}"
 
 
 def _show_row(row: Row) -> None:

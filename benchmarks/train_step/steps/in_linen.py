@@ -55,12 +55,11 @@ def build(workload: Workload, form: str) -> Program:
         return (optax.apply_updates(params, updates), opt_state), loss
 
     fresh = (weights, optimizer.init(weights))
-    versions = {"flax": flax.__version__}
-    return in_jax.program(train_step, fresh, _to_input, versions)
 
+    def to_input(images: np.ndarray) -> jax.Array:
+        return jax.device_put(to_float(images))
 
-def _to_input(images: np.ndarray) -> jax.Array:
-    return jax.device_put(to_float(images))
+    return in_jax.program(train_step, fresh, to_input, {"flax": flax.__version__})
 
 
 def _module(layer: Layer, name: str) -> nn.Module:
