@@ -18,7 +18,6 @@ _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
 class LayoutResult(NamedTuple):
     """One layout's program in one row; seconds are per call."""
 
-    trace_seconds: float
     compile_seconds: float
     time: Summary
     samples: list[float]
@@ -84,7 +83,7 @@ def _result(
     compiled: Compiled, program: hlo.Program, samples: list[float], limits: roofline.Ceilings
 ) -> LayoutResult:
     cost = roofline.cost(compiled.lowered, compiled.executable)
-    times = (compiled.trace_seconds, compiled.compile_seconds, summarize(samples), samples)
+    times = (compiled.compile_seconds, summarize(samples), samples)
     floor = roofline.floor_seconds(cost, limits)
     memory = roofline.memory_bytes(compiled.executable)
     found = (hlo.convolutions(program, runtime()), hlo.moves(program))

@@ -40,11 +40,10 @@ class Combination(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A compiled program and the seconds that it took to make."""
+    """A compiled program and the seconds of its compilation, without tracing."""
 
     lowered: Any  # jax.stages.Lowered
     executable: Any  # jax.stages.Compiled
-    trace_seconds: float
     compile_seconds: float
     run: Callable[[Batch], Any]  # dispatches one call
 
@@ -118,12 +117,10 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
 
 
 def _compile(jitted: Any, arguments: tuple[Any, ...], call: Callable[..., Any]) -> Compiled:
-    start = time.perf_counter()
     lowered = jitted.lower(*arguments)
-    traced = time.perf_counter()
+    start = time.perf_counter()
     executable = lowered.compile()
-    seconds = (traced - start, time.perf_counter() - traced)
-    return Compiled(lowered, executable, *seconds, partial(call, executable))
+    return Compiled(lowered, executable, time.perf_counter() - start, partial(call, executable))
 
 
 def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:

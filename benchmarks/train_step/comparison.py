@@ -86,10 +86,8 @@ class Row(NamedTuple):
         return f"{self.model}, batch {self.batch_size}"
 
 
-def measure(
-    settings: Settings, model: str, flops_per_second: float, versions: dict[str, str]
-) -> Iterator[Row]:
-    """All batch sizes of a model; adds the versions of the workers' libraries to `versions`.
+def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator[Row]:
+    """All batch sizes of a model.
 
     Raises:
         WorkerFailed: one of flaxae's two forms fails.
@@ -102,7 +100,7 @@ def measure(
         and (variant.fully_connected or model != "fully_connected")
     }
     with resident(sessions) as workers:
-        ready = greet(workers, versions)
+        ready = greet(workers)
         sizes = sorted(set(settings.batch_sizes))  # ascending, because a process' peak only grows
         proved_at = max((size for size in sizes if size <= _LONG_AT), default=sizes[0])
         for batch_size in sizes:
@@ -117,16 +115,13 @@ def measure(
             yield Row(model, batch_size, flops, floor, results, unequal)
 
 
-def greet(workers: dict[str, Worker], versions: dict[str, str]) -> dict[str, Worker]:
-    """The workers on flaxae's device; adds the versions of their libraries to `versions`."""
-    greetings = _ask_all(workers, "greet")
-    platform, _ = greetings[SUBJECT]
-    for name, (device, libraries) in list(greetings.items()):
-        versions |= libraries
-        if device != platform:
-            print(f"not compared: {name} runs on {device}, flaxae on {platform}")
-            del greetings[name]
-    return {name: workers[name] for name in greetings}
+def greet(workers: dict[str, Worker]) -> dict[str, Worker]:
+    """The workers on flaxae's device."""
+    devices = _ask_all(workers, "greet")
+    for name, device in devices.items():
+        if device != devices[SUBJECT]:
+            print(f"not compared: {name} runs on {device}, flaxae on {devices[SUBJECT]}")
+    return {name: workers[name] for name in devices if devices[name] == devices[SUBJECT]}
 
 
 def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, Proof]:

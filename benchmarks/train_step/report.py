@@ -24,10 +24,9 @@ def compare_steps(settings: Settings) -> Finding:
     described = device.describe_device()
     print(f"{device.line(described)}; peers: {', '.join(settings.peers) or 'none'}", flush=True)
     ceilings = measure_ceilings("float32", smoke=settings.smoke)
-    versions: dict[str, str] = {}
     rows: list[Row] = []
     for model in settings.models:
-        for row in measure(settings, model, ceilings.flops_per_second, versions):
+        for row in measure(settings, model, ceilings.flops_per_second):
             rows.append(row)
             for name, proof in row.unequal.items():
                 difference = f"{proof.difference:.2g} nats a pixel, more than {TOLERANCE:.0e}"
@@ -43,7 +42,7 @@ def compare_steps(settings: Settings) -> Finding:
         for name, result in row.results.items()
     ]
     content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
-    return Finding(described, answer(rows), content, {"rows": lines}, *picture, versions)
+    return Finding(described, answer(rows), content, {"rows": lines}, *picture)
 
 
 def show(rows: Sequence[Row], ceilings: Ceilings) -> None:

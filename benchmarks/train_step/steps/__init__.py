@@ -14,4 +14,3 @@ class Program(NamedTuple):
     step: Callable[[Any], Any]  # dispatches one step
     wait: Callable[[Any], float]  # blocks on all steps; the last one's loss in nats a pixel
     device: str  # "cpu", "gpu" or "tpu"
-    versions: dict[str, str]

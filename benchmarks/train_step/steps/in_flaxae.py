@@ -30,7 +30,7 @@ def build(workload: Workload, form: str) -> Program:
         state, metrics = run(state, batch, rng)
         return state, metrics.values["loss"]
 
-    return in_jax.program(step, fresh, to_batch, {})
+    return in_jax.program(step, fresh, to_batch)
 
 
 def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array]:

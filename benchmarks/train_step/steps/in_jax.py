@@ -1,6 +1,6 @@
 """What the programs of flaxae and flax.linen share: a jitted step from a state to the next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ def program(
     train_step: Callable[[Any, Any], tuple[Any, jax.Array]],
     fresh: Any,
     to_input: Callable[[np.ndarray], Any],
-    versions: Mapping[str, str],
 ) -> Program:
     """The program of `train_step`: (state, batch) -> (state, loss), which starts from `fresh`."""
     state = [fresh]
@@ -31,5 +30,4 @@ def program(
         return float(loss)
 
     restart()
-    every = {"jax": jax.__version__, **versions}
-    return Program(restart, to_input, step, wait, jax.default_backend(), every)
+    return Program(restart, to_input, step, wait, jax.default_backend())

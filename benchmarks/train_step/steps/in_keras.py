@@ -48,8 +48,7 @@ def build(workload: Workload, form: str) -> Program:
 
     restart()
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
-    return Program(restart, to_input, step, wait, device, versions)
+    return Program(restart, to_input, step, wait, device)
 
 
 def _model(workload: Workload) -> keras.Model:

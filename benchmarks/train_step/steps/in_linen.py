@@ -1,6 +1,5 @@
 """The step in flax.linen and optax, written in the most direct way."""
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -59,7 +58,7 @@ def build(workload: Workload, form: str) -> Program:
     def to_input(images: np.ndarray) -> jax.Array:
         return jax.device_put(to_float(images))
 
-    return in_jax.program(train_step, fresh, to_input, {"flax": flax.__version__})
+    return in_jax.program(train_step, fresh, to_input)
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

@@ -52,8 +52,7 @@ def build(workload: Workload, form: str) -> Program:
         return float(loss.detach())
 
     restart()
-    versions = {"torch": str(torch.__version__)}
-    return Program(restart, to_input, step, wait, "gpu" if device == "cuda" else "cpu", versions)
+    return Program(restart, to_input, step, wait, "gpu" if device == "cuda" else "cpu")
 
 
 class Autoencoder(nn.Module):

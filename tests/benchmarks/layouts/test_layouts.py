@@ -80,7 +80,7 @@ def test_the_fully_connected_model_is_measured_once():
 
 def _row(ratio: float, low: float, high: float) -> Row:
     result = LayoutResult(
-        0, 0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0)
+        0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0)
     )
     proof, interval = Proof(0, 0, 0, 1), Interval(ratio, low, high, 0.95)
     return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, False)
