@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import flaxae
 Runtime = Literal["cpu", "cuda", "rocm", "tpu"]
 NOT_REPORTED = "not reported"
 _GPUS = ("gpu", "cuda", "rocm")
+_LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "keras", "tensorflow", "tensorflow-cpu", "torch")
 
 
 def describe_device() -> dict[str, Any]:
@@ -39,13 +40,14 @@ def describe_device() -> dict[str, Any]:
 
 def describe_software() -> dict[str, str]:
     """Versions of what computes, and the commit of this repository."""
+    found = {each.name.replace("_", "-").lower(): each.version for each in distributions()}
     git = ["git", "-C", str(Path(__file__).parent)]
     commit = _output(*git, "rev-parse", "HEAD")
     changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
     return {
         "flaxae": flaxae.__version__,
         "commit": commit if changes == NOT_REPORTED else f"{commit} with uncommitted changes",
-        **{library: version(library) for library in ("jax", "jaxlib", "flax", "numpy")},
+        **{library: found[library] for library in _LIBRARIES if library in found},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -42,24 +42,25 @@ def draw_bars(
     A bar is the median time per image with its quartiles as whiskers; a line shows its floor.
     """
     draw, whiskers = (axes.barh, "xerr") if horizontal else (axes.bar, "yerr")
-    draw_line = axes.vlines if horizontal else axes.hlines
+    draw_lines = axes.vlines if horizontal else axes.hlines
     present = [variant for variant in colors if any(variant in bars for _, _, bars in groups)]
-    width, floor_label = _GROUP / len(present), "floor"
+    width, floors = _GROUP / len(present), []
     for index, variant in enumerate(present):
-        label = variant
-        for place, (_, images, bars) in enumerate(groups):
-            if variant not in bars:
-                continue
-            low, middle, high = (1e6 / images * bars[variant].time[i] for i in (1, 0, 2))
-            start = place - _GROUP / 2 + index * width
-            error = {whiskers: ([middle - low], [high - middle])}
-            style = {"color": colors[variant], "capsize": 2, "align": "edge", "label": label}
-            draw([start], [middle], width, **error, **style)
-            label = "_"  # which matplotlib leaves out of the legend
-            floor = bars[variant].floor
-            if floor is not None:
-                draw_line(1e6 / images * floor, start, start + width, "#d00000", label=floor_label)
-                floor_label = "_"
+        own = [
+            (place - _GROUP / 2 + index * width, 1e6 / images, bars[variant])
+            for place, (_, images, bars) in enumerate(groups)
+            if variant in bars
+        ]
+        starts = [start for start, _, _ in own]
+        middle, low, high = np.transpose(
+            [np.multiply(scale, bar.time[:3]) for _, scale, bar in own]
+        )
+        style = {"color": colors[variant], "capsize": 2, "align": "edge", "label": variant}
+        draw(starts, middle, width, **{whiskers: (middle - low, high - middle)}, **style)
+        floors += [(scale * bar.floor, at) for at, scale, bar in own if bar.floor is not None]
+    if floors:
+        values, starts = np.transpose(floors)
+        draw_lines(values, starts, starts + width, "#d00000", label="floor")
     set_ticks = axes.set_yticks if horizontal else axes.set_xticks
     set_ticks(range(len(groups)), [title for title, _, _ in groups])
     name = "microseconds per image (lower is better)"

@@ -22,7 +22,6 @@ class Finding(NamedTuple):
     brief: Mapping[str, Any]  # the entries of the last line of output
     figure: Figure | None = None
     title: str = ""  # of the figure
-    software: Mapping[str, str] = {}  # versions beside those of `device.describe_software`
 
 
 def publish(question: str, settings: Mapping[str, Any], finding: Finding) -> None:
@@ -40,7 +39,7 @@ def publish(question: str, settings: Mapping[str, Any], finding: Finding) -> Non
     report = head | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": finding.device,
-        "software": device.describe_software() | dict(finding.software),
+        "software": device.describe_software(),
         # Results are published, folders are not.
         "settings": {key: v for key, v in settings.items() if not key.endswith("dir")},
         **finding.content,

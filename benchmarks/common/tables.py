@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from benchmarks.common.intervals import Interval, Summary
-from flaxae.commands.terminal import show_table
+from flaxae.report.terminal import show_table
 
 Value = TypeVar("Value")
 

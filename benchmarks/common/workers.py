@@ -64,6 +64,16 @@ def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Wo
         yield workers
 
 
+def in_process(answer: Callable[..., Any], *request: Any) -> Any:
+    """`answer(*request)`, computed in a new process.
+
+    Raises:
+        WorkerFailed: it raises an exception, or the system ends it.
+    """
+    with resident({"process": answer}) as workers:
+        return workers["process"].ask(*request)
+
+
 def _serve(pipe: Connection, answer: Callable[..., Any]) -> None:
     os.dup2(2, 1)  # what libraries print does not mix with the benchmark's own output
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # after Ctrl-C the parent ends its workers

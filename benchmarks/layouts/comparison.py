@@ -8,11 +8,8 @@ from benchmarks.common import roofline
 from benchmarks.common.device import runtime
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
-from benchmarks.layouts import hlo, programs
-from benchmarks.layouts.convolutions import Convolution, Moves, convolutions, moves
-from benchmarks.layouts.programs import LAYOUTS, Combination, Compiled
-from benchmarks.layouts.proof import Proof, prove_equal
-from benchmarks.layouts.settings import Settings
+from benchmarks.layouts import Settings, hlo, programs
+from benchmarks.layouts.programs import LAYOUTS, Combination, Compiled, Proof
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
@@ -21,15 +18,14 @@ _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
 class LayoutResult(NamedTuple):
     """One layout's program in one row; seconds are per call."""
 
-    trace_seconds: float
     compile_seconds: float
     time: Summary
     samples: list[float]
     cost: roofline.Cost
     floor_seconds: float | None
     memory_bytes: int | None
-    convolutions: list[Convolution]
-    moves: Moves
+    convolutions: list[hlo.Convolution]
+    moves: hlo.Moves
 
 
 class Row(NamedTuple):
@@ -41,8 +37,7 @@ class Row(NamedTuple):
     calls_per_sample: int
     layouts: dict[str, LayoutResult]
     ratio: Interval  # time of NCHW / time of NHWC
-    printed: bool  # whether the backend prints its programs
-    same_program: bool
+    same_program: bool | None  # None: the backend does not print its programs
 
     def title(self) -> str:
         c = self.combination
@@ -70,30 +65,26 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
     for combination in combinations(settings):
         states = programs.make_states(combination)
         batches = programs.make_batches(combination, _BATCHES)
-        proof = prove_equal(states, batches[0], combination.dtype)
+        proof = programs.prove_equal(states, batches[0], combination.dtype)
+        limits = ceilings[combination.dtype]
         for passing in settings.passes:
-            compiled = {
-                layout: programs.compile_pass(passing, states[layout], batches[0])
-                for layout in LAYOUTS
-            }
+            compiled = {o: programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS}
             runs = {layout: each.run for layout, each in compiled.items()}
             calls = calls_per_sample(runs, batches, shortest_sample=_SHORTEST_SAMPLE)
             samples = interleave(runs, batches, repeats=settings.repeats, calls=calls)
             parsed = {o: hlo.parse(each.executable.as_text() or "") for o, each in compiled.items()}
-            limits = ceilings[combination.dtype]
             results = {o: _result(compiled[o], parsed[o], samples[o], limits) for o in LAYOUTS}
             ratio = ratio_of_medians(samples["NCHW"], samples["NHWC"])
-            printed = all(parsed.values())
-            same = printed and hlo.same_instructions(*parsed.values())
-            yield Row(combination, passing, proof, calls, results, ratio, printed, same)
+            same = hlo.same_instructions(*parsed.values()) if all(parsed.values()) else None
+            yield Row(combination, passing, proof, calls, results, ratio, same)
 
 
 def _result(
     compiled: Compiled, program: hlo.Program, samples: list[float], limits: roofline.Ceilings
 ) -> LayoutResult:
     cost = roofline.cost(compiled.lowered, compiled.executable)
-    times = (compiled.trace_seconds, compiled.compile_seconds, summarize(samples), samples)
+    times = (compiled.compile_seconds, summarize(samples), samples)
     floor = roofline.floor_seconds(cost, limits)
     memory = roofline.memory_bytes(compiled.executable)
-    found = (convolutions(program, runtime()), moves(program))
+    found = (hlo.convolutions(program, runtime()), hlo.moves(program))
     return LayoutResult(*times, cost, floor, memory, *found)

@@ -1,4 +1,4 @@
-"""Parses the text of a compiled XLA program into its instructions.
+"""The text of a compiled XLA program: its instructions, its convolutions, and what it only moves.
 
 The grammar is that of `compiled.as_text()` (https://openxla.org/xla/operation_semantics and
 xla/hlo/parser). Lines that are not instructions are skipped.
@@ -8,6 +8,8 @@ import math
 import re
 from collections import Counter
 from typing import NamedTuple
+
+from benchmarks.common.device import Runtime
 
 
 class Shape(NamedTuple):
@@ -53,6 +55,32 @@ _INSTRUCTION = re.compile(
 )
 _SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\](?:\{([\d,]*)[^}]*\})?")
 _NAMES = re.compile(r"%[\w.\-]+|metadata=\{[^}]*\}|(calls|to_apply)=[\w.\-]+")
+_LETTERS = {"b": "N", "f": "C", "0": "H", "1": "W", "i": "I", "o": "O"}
+_LIBRARIES = {"triton": "Triton kernel", "ynn": "YNNPACK", "xnn": "XNNPACK", "onednn": "oneDNN"}
+
+
+class Convolution(NamedTuple):
+    """A convolution as compiled; orders are those of memory, from major to minor."""
+
+    executor: str
+    input: str
+    filter: str
+    output: str
+    result: str  # sizes of the result in memory, as "f32[64,28,28,16]"
+    window: str
+
+    def form(self) -> tuple[str, ...]:
+        """The code that runs it, and its orders."""
+        return self[:4]
+
+
+class Moves(NamedTuple):
+    """Data that is only moved; bytes are those read plus those written."""
+
+    transposes: int  # the order in memory changes
+    transpose_bytes: int
+    copies: int  # the order stays
+    copy_bytes: int
 
 
 def parse(text: str) -> Program:
@@ -89,3 +117,81 @@ def _shape(text: str) -> Shape | None:
         return None
     sizes, layout = (tuple(map(int, re.findall(r"\d+", match[i] or ""))) for i in (2, 3))
     return Shape(match[1], sizes, layout or tuple(reversed(range(len(sizes)))))
+
+
+def convolutions(program: Program, runtime: Runtime) -> list[Convolution]:
+    """Every convolution: library calls, fusions, and code that XLA generates."""
+    return [
+        _convolution(each, labels, runtime)
+        for each in program
+        if (labels := each.attribute(r"dim_labels=(\w+_\w+->\w+)"))
+        and each.opcode in ("convolution", "custom-call")
+    ]
+
+
+def moves(program: Program) -> Moves:
+    """Transpositions and copies of the program, including those inside fusions."""
+    counts: Counter[str] = Counter()
+    for each in program:
+        if each.opcode not in ("transpose", "copy", "copy-start") or not each.shape:
+            continue
+        source, order = next(iter(each.operands), None), each.shape.order()
+        if each.opcode == "transpose":
+            listed = each.attribute(r"dimensions=\{([\d,]*)\}").split(",")
+            order = tuple(int(listed[d]) for d in order)
+        same = each.opcode != "transpose" if source is None else order == source.order()
+        if each.opcode == "transpose" and same:
+            continue  # a view of the same memory: nothing moves
+        kind = "copy" if same else "transpose"
+        counts.update({kind: 1, f"{kind} bytes": 2 * each.shape.bytes})
+    return Moves(*(counts[key] for key in ("transpose", "transpose bytes", "copy", "copy bytes")))
+
+
+def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolution:
+    x, kernel = (*each.operands, None, None)[:2]
+    y = result = each.shape
+    # cuDNN's gradients keep the labels of the forward convolution, but compute another part of it.
+    target = each.attribute(r'custom_call_target="([^"]+)"')
+    if target.endswith("convBackwardFilter"):
+        kernel, y = y, kernel
+    elif target.endswith("convBackwardInput"):
+        x, y = y, x
+    inputs, filters, outputs = re.split(r"_|->", labels)
+    orders = (_order(inputs, x), _order(filters, kernel), _order(outputs, y))
+    sizes = [str(result.sizes[d]) for d in reversed(result.minor_to_major)] if result else []
+    in_memory = f"{result.dtype}[{','.join(sizes)}]" if result else "unknown"
+    window = each.attribute(r"window=\{([^}]*)\}")
+    return Convolution(_executor(each, target, labels, runtime), *orders, in_memory, window)
+
+
+def _order(labels: str, shape: Shape | None) -> str:
+    """Dimension letters from major to minor: "b01f" in {3,2,1,0} is NHWC, in {2,1,3,0} NCHW."""
+    if shape is None or len(shape.sizes) != len(labels):
+        return "unknown"
+    return "".join(_LETTERS.get(labels[d], "?") for d in reversed(shape.minor_to_major))
+
+
+def _executor(each: Instruction, target: str, labels: str, runtime: Runtime) -> str:
+    """The library that runs a convolution, or what XLA generates for it."""
+    if target.startswith("__cudnn$"):
+        # ROCm's compiler keeps the name of the call and runs it with MIOpen.
+        library = "MIOpen" if runtime == "rocm" else "cuDNN"
+        missing = "0" if '"algorithm":{' in each.attributes else "not reported"
+        algorithm = each.attribute(r'"algo_id":"(\d+)"') or missing
+        return f"{library} {target.removeprefix('__cudnn$')}, algorithm {algorithm}"
+    if target:
+        return "oneDNN" if target.startswith("__onednn$") else f"call of {target}"
+    if each.fusion is not None:
+        found = dict(re.findall(r'"(kind|plan_id)":"([^"]*)"', each.fusion))
+        kind = found.get("kind", "")
+        if kind.startswith("__cudnn$"):
+            return f"cuDNN fusion, plan {found.get('plan_id') or 'not reported'}"
+        if library := next((name for word, name in _LIBRARIES.items() if word in kind), ""):
+            return library
+    if runtime != "cpu":
+        return "kernel generated by XLA"
+    # XLA:CPU's condition (PotentiallyImplementedAsEigenConvolution), as far as the text shows.
+    floats = each.shape is not None and each.shape.dtype in ("f16", "f32")
+    forward = labels == "b01f_01io->b01f" and "rhs_reversal" not in each.attributes
+    eigen = each.fusion is None and floats and forward
+    return "Eigen" if eigen else "loops generated by XLA"

@@ -1,11 +1,11 @@
-"""The two programs of a comparison: one model in both layouts, from the same parameters.
+"""One model in both layouts from the same parameters: its programs, and the proof that they agree.
 
 Only this file of the benchmark knows flaxae's model and training step.
 """
 
-import functools
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +14,17 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float
 
-from flaxae.config import ComputeConfig, ModelConfig, OptimizerConfig
-from flaxae.data.store import Batch
-from flaxae.models.autoencoder import Autoencoder
-from flaxae.objectives.losses import reconstruction_loss
-from flaxae.training.step import create_train_state, gradient_sums, make_rngs, to_float, train_step
+import flaxae
+from flaxae.data.batches import Batch
+from flaxae.errors import RunError
+from flaxae.objectives.losses import sigmoid_cross_entropy
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+from flaxae.training.step import gradient_sums, to_float, train_step
 
 LAYOUTS = ("NHWC", "NCHW")
+# Bounds of ||a - b|| / ||b||. The layouts add up in different orders. In bfloat16 this also changes
+# how activations are rounded, and near zero the sign of a ReLU's input.
+TOLERANCES = {"float32": 2e-4, "bfloat16": 5e-2}
 
 
 class Combination(NamedTuple):
@@ -36,25 +40,39 @@ class Combination(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A compiled program and the seconds that it took to make."""
+    """A compiled program and the seconds of its compilation, without tracing."""
 
     lowered: Any  # jax.stages.Lowered
     executable: Any  # jax.stages.Compiled
-    trace_seconds: float
     compile_seconds: float
     run: Callable[[Batch], Any]  # dispatches one call
+
+
+class Proof(NamedTuple):
+    """The relative differences between the layouts, and their bound."""
+
+    logits: float
+    loss: float
+    grads: float  # of the parameter whose gradients differ most
+    tolerance: float
+
+
+class LayoutsDiffer(RunError):
+    """The layouts do not compute the same."""
 
 
 def make_states(combination: Combination) -> dict[str, TrainState]:
     """A state for each layout with copies of the same parameters."""
     own: Any = combination  # its words are those of the configuration's Literal types
-    config = ModelConfig(model=own.model, filters=own.filters, downsample=own.downsample)
-    computes = {layout: ComputeConfig(layout, own.dtype, own.kernels) for layout in LAYOUTS}
-    models = {
-        layout: Autoencoder(config, compute, own.image_shape)
-        for layout, compute in computes.items()
-    }
-    state = create_train_state(models["NHWC"], OptimizerConfig(), make_rngs(0).init)
+    config = flaxae.FullyConnectedConfig()
+    if own.model == "convolutional":
+        config = flaxae.ConvolutionalConfig(filters=own.filters, downsample=own.downsample)
+    models = {}
+    for layout in LAYOUTS:
+        compute = flaxae.ComputeConfig(layout=layout, dtype=own.dtype, kernels=own.kernels)
+        models[layout] = config.build(compute, own.image_shape)
+    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
+    state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
     return {
         layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
         for layout, model in models.items()
@@ -71,23 +89,24 @@ def make_batches(combination: Combination, count: int) -> list[Batch]:
 
 
 def loss_and_logits(
-    state: TrainState, params: Any, batch: Batch
+    params: Any, state: TrainState, batch: Batch
 ) -> tuple[Float[Array, ""], Float[Array, "batch height width channels"]]:
     """The mean loss in nats a pixel and the logits of the forward pass."""
-    images = to_float(jnp.asarray(batch.images))
+    images = to_float(batch.images)
     logits = state.apply_fn({"params": params}, images)
-    return jnp.mean(reconstruction_loss(logits, images)), logits
+    return jnp.mean(sigmoid_cross_entropy(logits, images)), logits
 
 
 def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
     """Compiles the pass "train" (gradients and AdamW) or "forward" (the loss alone)."""
     if name == "forward":
-        forward = jax.jit(lambda params, batch: loss_and_logits(state, params, batch)[0])
+        forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])
         arguments = (state.params, batch)
         return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
     rng = make_rngs(0).train
-    sums = functools.partial(gradient_sums, noise_factor=0.0)  # of the whole batch, on one device
-    step = jax.jit(functools.partial(train_step, sums=sums), donate_argnums=0)
+    # The sums of the whole batch, on one device.
+    sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
+    step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 
     def call(run: Any, batch: Batch) -> Any:
@@ -98,9 +117,45 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
 
 
 def _compile(jitted: Any, arguments: tuple[Any, ...], call: Callable[..., Any]) -> Compiled:
-    start = time.perf_counter()
     lowered = jitted.lower(*arguments)
-    traced = time.perf_counter()
+    start = time.perf_counter()
     executable = lowered.compile()
-    seconds = (traced - start, time.perf_counter() - traced)
-    return Compiled(lowered, executable, *seconds, functools.partial(call, executable))
+    return Compiled(lowered, executable, time.perf_counter() - start, partial(call, executable))
+
+
+def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:
+    """Compares logits, loss and gradients of the layouts, with float32 products in full precision.
+
+    JAX's default precision, which is timed, is TF32 or bfloat16 on recent GPUs and TPUs. That is
+    too coarse for a proof.
+
+    Raises:
+        LayoutsDiffer: a difference is above the tolerance of `dtype`, or a number is not finite.
+    """
+    outcome = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
+    with jax.default_matmul_precision("highest"):
+        outcomes = (outcome(state.params, state, batch) for state in states.values())
+        named = ({"logits": y, "loss": loss, "grads": grads} for (loss, y), grads in outcomes)
+        return compare(*named, tolerance=TOLERANCES[dtype])
+
+
+def compare(one: dict[str, Any], other: dict[str, Any], tolerance: float) -> Proof:
+    """The relative differences of two outcomes; raises as `prove_equal`."""
+    differences: dict[str, float] = {}
+    for name in ("logits", "loss", "grads"):
+        difference = max(map(_difference, *(jax.tree.leaves(each[name]) for each in (one, other))))
+        differences[name] = difference
+        if difference > tolerance:
+            raise LayoutsDiffer(
+                f"{name} of NHWC and NCHW have a relative difference of {difference:.2g}, above "
+                f"the tolerance of {tolerance:.2g}; timings would not compare equal work"
+            )
+    return Proof(**differences, tolerance=tolerance)
+
+
+def _difference(one: Any, other: Any) -> float:
+    """||a - b|| / ||b||; infinite if a number is not finite."""
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return np.inf
+    return float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1))

@@ -1,20 +1,25 @@
-"""What the layout benchmark prints: its progress and its tables."""
+"""The tables, the conclusions and the picture of the layout benchmark."""
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
+import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.common import device, tables
+from benchmarks.common import figure as frame
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.roofline import Ceilings, measure_ceilings
 from benchmarks.common.tables import interval, milliseconds, quartiles, reported
+from benchmarks.layouts import Settings
 from benchmarks.layouts.comparison import LayoutResult, Row, measure
-from benchmarks.layouts.conclusions import answer, explain
-from benchmarks.layouts.figure import draw
-from benchmarks.layouts.settings import Settings
+
+_COLORS = {"NHWC": frame.BLUE, "NCHW": frame.ORANGE}
+_CLAIM_OF_2018 = 27 / 40  # see the README: from 27 to 40 iterations a second
+_NEGLIGIBLE = 0.02  # a ratio this close to 1 is no reason to choose
 
 
 def compare_layouts(settings: Settings) -> Finding:
@@ -27,14 +32,17 @@ def compare_layouts(settings: Settings) -> Finding:
     rows: list[Row] = []
     for row in measure(settings, ceilings):
         rows.append(row)
-        times = {o: f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items()}
-        print(f"{row.title()}: {', '.join(times.values())}, {interval(row.ratio, 3)}", flush=True)
+        times = (f"{o} {milliseconds(r.time.median)} ms" for o, r in row.layouts.items())
+        print(f"{row.title()}: {', '.join(times)}, {interval(row.ratio, 3)}", flush=True)
     peak = device.peak_bytes()
     show(rows, ceilings, peak)
     explained = [row._asdict() | {"explanation": explain(row)} for row in rows]
     content = {"ceilings": ceilings, "device_peak_bytes": peak, "rows": explained}
-    brief = {"ratios": [_brief(row) for row in rows]}
-    return Finding(described, answer(rows), content, brief, draw(rows), "NHWC and NCHW")
+    ratios = [
+        row.combination._asdict() | row.ratio._asdict() | {"pass": row.passing} for row in rows
+    ]
+    picture = (draw(rows), "NHWC and NCHW")
+    return Finding(described, answer(rows), content, {"ratios": ratios}, *picture)
 
 
 def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None) -> None:
@@ -46,14 +54,18 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         "NCHW/NHWC (95 %)": lambda row: interval(row.ratio, 3),
     }
     tables.show("Time of one call: median (quartiles)", times, rows)
+
+    def both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:  # one if they are equal
+        return lambda row: " / ".join(dict.fromkeys(map(text, row.layouts.values())))
+
     limits = {
         "": Row.title,
-        "floor, ms": _both(lambda r: reported(r.floor_seconds, milliseconds)),
-        "time / floor": _both(
+        "floor, ms": both(lambda r: reported(r.floor_seconds, milliseconds)),
+        "time / floor": both(
             lambda r: reported(r.floor_seconds, lambda seconds: f"{r.time.median / seconds:.1f}")
         ),
-        "compilation, s": _both(lambda r: f"{r.compile_seconds:.1f}"),
-        "memory, MiB": _both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
+        "compilation, s": both(lambda r: f"{r.compile_seconds:.1f}"),
+        "memory, MiB": both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
         "differ by": lambda row: f"{max(row.proof[:3]):.0e}",
     }
     tables.show("The device's limit and other costs (NHWC / NCHW)", limits, rows)
@@ -71,25 +83,98 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         print(f"{row.title()}: {explain(row)}")
 
 
-def _both(text: Callable[[LayoutResult], str]) -> Callable[[Row], str]:
-    """The texts of both layouts, or one if they are equal."""
-    return lambda row: " / ".join(dict.fromkeys(map(text, row.layouts.values())))
-
-
 def _convolutions(row: Row) -> list[tuple[str, ...]]:
     counts = [
         Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in result.convolutions)
         for result in row.layouts.values()
     ]
-    lines = []
-    for kind in sorted(set().union(*counts)):
-        title = "" if lines else row.title()
-        lines.append((title, *kind, *(str(count[kind]) for count in counts)))
-    return lines
+    return [
+        ("" if line else row.title(), *kind, *(str(count[kind]) for count in counts))
+        for line, kind in enumerate(sorted(set().union(*counts)))
+    ]
 
 
-def _brief(row: Row) -> dict[str, Any]:
-    names = ("model", "downsample", "dtype", "batch_size")
-    named = {name: getattr(row.combination, name) for name in names}
-    values = {name: getattr(row.ratio, name) for name in ("value", "low", "high")}
-    return named | {"pass": row.passing} | values
+def answer(rows: Sequence[Row]) -> str:
+    """Which layout to take on this device."""
+    passing = "train" if any(row.passing == "train" for row in rows) else "forward"
+    chosen = [row for row in rows if row.passing == passing]
+    # Between equal programs any difference is noise, even if its interval excludes 1.
+    different = [row.ratio for row in chosen if not row.same_program]
+    faster = sum(each.high < 1 - _NEGLIGIBLE for each in different)
+    slower = sum(each.low > 1 + _NEGLIGIBLE for each in different)
+    what = {"train": "a training step", "forward": "a forward pass"}[passing]
+    ratios = [row.ratio.value for row in chosen]
+    spread = f"95 % interval {chosen[0].ratio.low:.2f} to {chosen[0].ratio.high:.2f}"
+    if len(ratios) > 1:
+        spread = (
+            f"geometric mean of {len(ratios)} combinations from {min(ratios):.2f} to "
+            f"{max(ratios):.2f}; NCHW is significantly faster in {faster}, slower in {slower}"
+        )
+    if faster and slower:
+        advice = "the better layout depends on the combination: see the table"
+    elif slower:
+        advice = "keep NHWC"
+    elif faster > len(ratios) / 2:
+        advice = "take --layout NCHW"
+    elif faster:
+        advice = "NCHW is better in some combinations: see the table"
+    else:
+        advice = "there is no significant difference: keep NHWC"
+    mean = statistics.geometric_mean(ratios)
+    return f"the time of {what} in NCHW relative to NHWC is {mean:.2f} ({spread}); {advice}"
+
+
+def explain(row: Row) -> str:
+    """What differs between the two programs after XLA's layout assignment."""
+    if row.same_program is None:
+        return "not reported: this backend does not print its programs"
+    if row.same_program:
+        return "XLA compiles both layouts to the same instructions; any difference is noise"
+    both = row.layouts.values()
+    moved = "".join(
+        f"; {layout} transposes {result.moves.transpose_bytes / MIB:.1f} MiB and copies "
+        f"{result.moves.copy_bytes / MIB:.1f} MiB"
+        for layout, result in row.layouts.items()
+    )
+    work = [Counter(result.convolutions) for result in both]
+    forms = [Counter(c.form() for c in result.convolutions) for result in both]
+    total, alike = max(each.total() for each in work), (work[0] & work[1]).total()
+    if total == 0:
+        return "there are no convolutions" + moved
+    inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)
+    mostly = f"(mostly {inputs.most_common(1)[0][0]} in memory)"
+    if alike == total:
+        found = f"all {total} convolutions are the same in both programs {mostly}"
+    elif forms[0] == forms[1]:
+        found = (
+            f"all {total} convolutions have the same orders and run the same code in both programs "
+            f"{mostly}; {total - alike} have other sizes or padding"
+        )
+    else:
+        found = f"{alike} of {total} convolutions are the same in both programs"
+    return found + moved
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Times on the left, ratios on the right, one line for each combination and pass."""
+    size = (12, 2.2 + 0.45 * len(rows))
+    figure, panels = frame.panels(1, 2, size, sharey=True, width_ratios=(3, 2))
+    times, ratios = panels[0]
+    groups = []
+    for row in rows:
+        bars = {o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()}
+        groups.append((row.title(), row.combination.batch_size, bars))
+    frame.draw_bars(times, groups, _COLORS, horizontal=True)
+    times.invert_yaxis()  # of both panels, which share the axis
+    frame.legend_above(times, columns=3)
+
+    values, low, high = np.transpose([row.ratio[:3] for row in rows])
+    ratios.axvline(1, color="black", linewidth=1)
+    ratios.axvline(_CLAIM_OF_2018, color="gray", linestyle=":", label="the claim of 2018 (GPU)")
+    label = "ratio of medians, 95 % interval"
+    style = {"fmt": "o", "color": "#333333", "capsize": 3, "label": label}
+    ratios.errorbar(values, range(len(rows)), xerr=(values - low, high - values), **style)
+    ratios.set_xlabel("NCHW / NHWC (below 1: NCHW is faster)")
+    ratios.grid(axis="x", alpha=0.3)
+    frame.legend_above(ratios, columns=2)
+    return figure

@@ -1,19 +1,18 @@
 """Trains and evaluates the runs, and prints two Markdown tables of means and half ranges."""
 
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flaxae
 from benchmarks.common import device
 from benchmarks.common.report import Finding
-from benchmarks.quality.settings import EPOCHS, Settings
-from flaxae.errors import RunError
+from benchmarks.common.workers import in_process
+from benchmarks.quality import EPOCHS, Settings
+from flaxae.models import MODELS
 
-RUN = Path(__file__).parents[2] / "run.py"
 RECONSTRUCTION = """\
 | dataset, epochs | model | test loss, nats a pixel | RMSE | PSNR, dB |
 |---|---|---|---|---|"""
@@ -23,9 +22,9 @@ EMBEDDING = """\
 
 
 def measure_quality(settings: Settings) -> Finding:
-    """Trains, evaluates, and prints both tables."""
+    """Trains, evaluates, and prints both tables; raises as `in_process`."""
     results = {
-        (dataset, model): [train_and_evaluate(settings, dataset, model, s) for s in settings.seeds]
+        (dataset, model): [measure(settings, dataset, model, seed) for seed in settings.seeds]
         for dataset in settings.datasets
         for model in settings.models
     }
@@ -39,27 +38,25 @@ def measure_quality(settings: Settings) -> Finding:
     return Finding(device.describe_device(), sentence, {"runs": runs}, {"runs": runs})
 
 
-def train_and_evaluate(settings: Settings, dataset: str, model: str, seed: int) -> dict[str, Any]:
-    """The last line of `evaluate` for one run, which is trained first as far as necessary."""
-    workdir = str(settings.workdir / f"{model}-{dataset}-{seed}")
-    flags = ["--model", model, "--dataset", dataset, "--epochs", str(EPOCHS[dataset])]
-    if settings.manual_dir and dataset != "mnist_5k":
-        flags += ["--manual-dir", str(settings.manual_dir)]
-    run("train", "--workdir", workdir, *flags, "--seed", str(seed))
-    return json.loads(run("evaluate", "--workdir", workdir).splitlines()[-1])
+def measure(settings: Settings, dataset: str, model: str, seed: int) -> dict[str, Any]:
+    """One run in a process of its own, because its model decides how JAX uses the cores."""
+    folder = None if dataset == "mnist_5k" else settings.manual_dir
+    config = flaxae.TrainConfig(
+        model=MODELS[model](),
+        data=flaxae.DataConfig(dataset=dataset, manual_dir=folder and str(folder)),
+        workdir=str(settings.workdir / f"{model}-{dataset}-{seed}"),
+        epochs=EPOCHS[dataset],
+        seed=seed,
+    )
+    print(Path(config.workdir or "").name, file=sys.stderr, flush=True)
+    return in_process(train_and_evaluate, config)
 
 
-def run(*arguments: str) -> str:
-    """The standard output of a command of flaxae.
-
-    Raises:
-        RunError: the command fails.
-    """
-    print(" ".join(arguments), file=sys.stderr, flush=True)
-    done = subprocess.run([sys.executable, str(RUN), *arguments], stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise RunError(f"{' '.join(arguments)} ended with status {done.returncode}")
-    return done.stdout
+def train_and_evaluate(config: flaxae.TrainConfig) -> dict[str, Any]:
+    """The test split's quality, and that of its embedding, of a run that continues if it exists."""
+    flaxae.configure_jax(config.model)
+    run = flaxae.train(config, verbose=True)
+    return run.evaluate("test") | {"embedding": run.evaluate_embedding("test")._asdict()}
 
 
 def reconstruction_row(dataset: str, model: str, results: Sequence[dict[str, Any]]) -> str:

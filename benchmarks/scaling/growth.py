@@ -135,7 +135,6 @@ def slope_of(rows: Sequence[Row], sweep: str, quantity: Quantity) -> Slope:
 
 def fit_slope(points: Sequence[tuple[float, float]]) -> float | None:
     """Least squares of log y on log x over the last three points; None with fewer than two."""
-    last = np.log(points[-_FITTED:]).tolist()
-    if len({x for x, _ in last}) < 2:
+    if len(points) < 2:
         return None
-    return statistics.linear_regression(*zip(*last, strict=True)).slope
+    return statistics.linear_regression(*np.log(points[-_FITTED:]).T.tolist()).slope

@@ -6,7 +6,6 @@ It does what `flaxae train` does. Only this file of the benchmark knows flaxae's
 import itertools
 import math
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,19 @@ from typing import Any
 import jax
 from flax.training.train_state import TrainState
 
+import flaxae
 from benchmarks.common import device
 from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
 from benchmarks.common.timing import seconds_of
 from benchmarks.scaling.dataset import NAME, images_path
 from benchmarks.scaling.growth import Point, Row, to_row
-from flaxae.config import ComputeConfig, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from flaxae.data import store
-from flaxae.models.autoencoder import Autoencoder
-from flaxae.training.devices import keep_compiled_programs, place, use_every_core
-from flaxae.training.epoch import EpochSums, Images, Trainer
-from flaxae.training.step import create_train_state, make_rngs
+from flaxae.data.batches import epoch_order, training_batches, training_rows
+from flaxae.training.devices import place
+from flaxae.training.epoch import Call, EpochSums, Trainer
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
 
+_SEED = 0
 _SHORTEST_BURST = 0.1  # seconds
 _LONGEST = 20.0  # seconds, after which no burst starts once there are enough
 _FEWEST_BURSTS = 3
@@ -33,7 +33,7 @@ _PICKED = 20  # batches in a sample of picking
 
 
 def measure(
-    folder: Path, point: Point, filters: Sequence[int], repeats: int
+    folder: Path, point: Point, filters: tuple[int, ...], repeats: int
 ) -> tuple[dict[str, Any], Row]:
     """The device and the measurements; `folder` holds the prepared dataset.
 
@@ -41,32 +41,31 @@ def measure(
         ValueError: the dataset is not that of the point.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
-    config = TrainConfig(
-        model=ModelConfig(filters=tuple(filters)),
-        data=DataConfig(dataset=NAME, data_dir=str(folder.absolute())),
-        optimizer=OptimizerConfig(batch_size=point.batch),
-        compute=ComputeConfig(compilation_cache="off"),
-    )
-    use_every_core(config.model)
-    keep_compiled_programs(config.compute.compilation_cache)
-    turns = range(repeats)
-    opening = [seconds_of(partial(store.load, config.data)) for _ in turns]
-    images = store.load(config.data)["train"].images
-    if images.shape != (point.images, point.side, point.side, 1):
-        raise ValueError(f"{folder} holds images of the shape {images.shape}")
+    model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
+    flaxae.configure_jax(model, compilation_cache="off")
+    data, turns = flaxae.DataConfig(dataset=NAME, data_dir=str(folder.absolute())), range(repeats)
+    opening = [seconds_of(partial(store.load, data)) for _ in turns]
+    split = store.load(data)["train"]
+    if split.images.shape != (point.images, point.side, point.side, 1):
+        raise ValueError(f"{folder} holds images of the shape {split.images.shape}")
 
-    rngs, placement = make_rngs(config.seed), place(config, images.shape[1:])
-    model = Autoencoder(config.model, config.compute, images.shape[1:])
-    state = placement.replicate(create_train_state(model, config.optimizer, rngs.init))
-    trainer = Trainer(config, images, placement, rngs.train)
+    rngs, placement = (
+        make_rngs(_SEED),
+        place(model, compute, flaxae.DeviceConfig(), split.image_shape),
+    )
+    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
+    state = create_train_state(model.build(compute, split.image_shape), optimizer, rngs.init)
+    state = placement.replicate(state)
+    options: dict[str, Any] = {"batch_size": point.batch, "data_on_device": False, "seed": _SEED}
+    trainer = Trainer(split, flaxae.ObjectiveConfig(), placement, rngs.train, **options)
     compilation = seconds_of(lambda: trainer.compile(state, 0))
 
-    for _ in store.training_batches(images, point.batch, config.seed, 1):
+    for _ in training_batches(split, point.batch, _SEED, epoch=1):
         pass  # maps the images that an epoch maps
     peak = peak_bytes()  # read here, because `private_growth` resets the system's record
-    _, order = private_growth(lambda: shuffle(config, images, epoch=2))
-    shuffling = [seconds_of(partial(shuffle, config, images, turn)) for turn in turns]
-    picking = [pick(config, images, turn) for turn in turns]
+    _, order = private_growth(lambda: epoch_order(_SEED, 2, point.images))
+    shuffling = [seconds_of(partial(epoch_order, _SEED, turn, point.images)) for turn in turns]
+    picking = [pick(split, point.batch, turn) for turn in turns]
     steps, growth = private_growth(lambda: bursts(trainer, state, repeats))
     samples = {
         "open_seconds": opening,
@@ -85,16 +84,11 @@ def measure(
     return device.describe_device(), row
 
 
-def shuffle(config: TrainConfig, images: Images, epoch: int) -> list[store.Rows]:
-    """The rows of an epoch's first batches; the first one shuffles the whole epoch."""
-    batches = store.training_rows(len(images), config.optimizer.batch_size, config.seed, epoch)
-    return list(itertools.islice(batches, _PICKED))
-
-
-def pick(config: TrainConfig, images: Images, epoch: int) -> float:
+def pick(split: flaxae.Split, batch_size: int, epoch: int) -> float:
     """The mean of the seconds that it takes to gather a batch's images by its rows."""
-    batches = shuffle(config, images, epoch)
-    return seconds_of(lambda: [images[batch.rows] for batch in batches]) / len(batches)
+    rows = training_rows(len(split.images), batch_size, _SEED, epoch)
+    batches = list(itertools.islice(rows, _PICKED))
+    return seconds_of(lambda: [split.images[batch.rows] for batch in batches]) / len(batches)
 
 
 def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
@@ -114,14 +108,21 @@ def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
 
 
 def burst(trainer: Trainer, state: TrainState, epoch: int, calls: int) -> tuple[TrainState, float]:
-    """Runs the first calls of an epoch; seconds a step, without the shuffling before the first."""
-    times: list[float] = []
+    """Seconds a step, of the calls that follow an epoch's first one.
 
-    def stop() -> bool:
-        # The trainer calls this before every call of the program, after it has picked the batch.
-        times.append(time.perf_counter())
-        return len(times) > calls
+    The first call is left out, because the shuffling precedes it. An epoch of one call is timed as
+    a whole: shuffling one batch takes much less time than its step.
+    """
+    start, left_out, made = time.perf_counter(), 0, 0
 
-    state, sums = trainer.run_epoch(state, epoch, EpochSums(), lambda *_: None, stop)
+    def on_call(call: Call) -> bool:
+        nonlocal start, left_out, made
+        made += 1
+        if made == 1 and call.steps < trainer.steps_per_epoch:
+            jax.block_until_ready(call.state)
+            start, left_out = time.perf_counter(), call.steps
+        return made > calls
+
+    state, sums = trainer.run_epoch(state, epoch, EpochSums(), on_call)
     jax.block_until_ready(state)
-    return state, (time.perf_counter() - times[0]) / sums.steps
+    return state, (time.perf_counter() - start) / (sums.steps - left_out)

@@ -2,17 +2,15 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.tables import milliseconds
-from benchmarks.common.workers import WorkerFailed, resident
-from benchmarks.scaling import dataset, figure, report
+from benchmarks.common.workers import WorkerFailed, in_process
+from benchmarks.scaling import Settings, dataset, report
 from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
 from benchmarks.scaling.point import measure
-from benchmarks.scaling.settings import Settings
 
 Device = dict[str, Any]
 
@@ -28,8 +26,8 @@ def run_sweeps(settings: Settings) -> Finding:
     plan = SMOKE if settings.smoke else FULL
     chosen = plan.all_points(settings.sweeps)
     dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
-    varied, default = ", ".join(settings.sweeps), plan.default.title()
-    print(f"{len(chosen)} points, a process each; varied: {varied}; default: {default}", flush=True)
+    varied = f"varied: {', '.join(settings.sweeps)}; default: {plan.default.title()}"
+    print(f"{len(chosen)} points, a process each; {varied}", flush=True)
     device: Device = {}
     rows: dict[Point, Row] = {}
     failures: dict[Point, WorkerFailed] = {}
@@ -51,10 +49,10 @@ def run_sweeps(settings: Settings) -> Finding:
     slopes = slopes_of(sweeps)
     report.show(sweeps, slopes)
     not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
-    content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured}
-    answer, picture = report.answer(slopes), figure.draw(sweeps, slopes)
-    found = (content | {"slopes": slopes}, {"slopes": slopes})
-    return Finding(device, answer, *found, picture, "Growth of time and memory")
+    brief = {"slopes": slopes}
+    content = {"plan": plan, "rows": list(rows.values()), "not_measured": not_measured, **brief}
+    picture = (report.draw(sweeps, slopes), "Growth of time and memory")
+    return Finding(device, report.answer(slopes), content, brief, *picture)
 
 
 def measurements(
@@ -65,16 +63,6 @@ def measurements(
         with dataset.on_disk(images, side) as folder:
             for point in same:
                 try:
-                    yield point, in_process(folder, point, plan, repeats)
+                    yield point, in_process(measure, folder, point, plan.filters, repeats)
                 except WorkerFailed as error:  # the system may end it where memory is short
                     yield point, error
-
-
-def in_process(folder: Path, point: Point, plan: Plan, repeats: int) -> tuple[Device, Row]:
-    """Measures one point in a new process.
-
-    Raises:
-        WorkerFailed: it raises an exception, or the system ends it.
-    """
-    with resident({"process": measure}) as workers:
-        return workers["process"].ask(folder, point, plan.filters, repeats)

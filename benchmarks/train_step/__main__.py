@@ -1,6 +1,6 @@
 """Runs the benchmark: `python -m benchmarks.train_step --help`."""
 
 from benchmarks.common.command import run
-from benchmarks.train_step.settings import Settings
+from benchmarks.train_step import Settings
 
 raise SystemExit(run(Settings))

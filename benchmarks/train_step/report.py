@@ -1,19 +1,22 @@
-"""What the benchmark of the training step prints: its progress, its tables and the answer."""
+"""The tables, the answer and the picture of the benchmark of the training step."""
 
 from collections.abc import Sequence
-from typing import Any
+
+from matplotlib.figure import Figure
 
 from benchmarks.common import device, tables
+from benchmarks.common import figure as frame
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.roofline import Ceilings, measure_ceilings
 from benchmarks.common.tables import interval, milliseconds, quartiles, reported
-from benchmarks.train_step.comparison import VARIANTS, Row, measure
-from benchmarks.train_step.figure import draw
-from benchmarks.train_step.race import SUBJECT, TOLERANCE
-from benchmarks.train_step.settings import Settings
+from benchmarks.train_step import Settings
+from benchmarks.train_step.comparison import SUBJECT, TOLERANCE, VARIANTS, Row, measure
 
 _ANSWERED = 256  # images: the answer is about this batch size, or the nearest one
+# The two forms of one framework have similar colors.
+_COLORS = (frame.VERMILION, frame.ORANGE, frame.YELLOW, frame.BLUE, frame.SKY, frame.GREEN)
+_COLOR_OF = dict(zip((v.name for v in VARIANTS), (*_COLORS, "#88d8b8"), strict=True))
 
 
 def compare_steps(settings: Settings) -> Finding:
@@ -21,10 +24,9 @@ def compare_steps(settings: Settings) -> Finding:
     described = device.describe_device()
     print(f"{device.line(described)}; peers: {', '.join(settings.peers) or 'none'}", flush=True)
     ceilings = measure_ceilings("float32", smoke=settings.smoke)
-    versions: dict[str, str] = {}
     rows: list[Row] = []
     for model in settings.models:
-        for row in measure(settings, model, ceilings.flops_per_second, versions):
+        for row in measure(settings, model, ceilings.flops_per_second):
             rows.append(row)
             for name, proof in row.unequal.items():
                 difference = f"{proof.difference:.2g} nats a pixel, more than {TOLERANCE:.0e}"
@@ -32,18 +34,32 @@ def compare_steps(settings: Settings) -> Finding:
             times = (f"{name} {milliseconds(r.wall.median)}" for name, r in row.results.items())
             print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
     show(rows, ceilings)
-    content, brief = {"ceilings": ceilings, "rows": rows}, {"rows": _brief(rows)}
-    picture = (draw(rows), "A training step")
-    return Finding(described, answer(rows), content, brief, *picture, versions)
+    lines = [
+        {"model": row.model, "batch_size": row.batch_size, "variant": name}
+        | {"seconds": result.wall.median, "ratio": result.ratio.value}
+        | {"low": result.ratio.low, "high": result.ratio.high}
+        for row in rows
+        for name, result in row.results.items()
+    ]
+    content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
+    return Finding(described, answer(rows), content, {"rows": lines}, *picture)
 
 
 def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
     """Prints all tables."""
+
+    def cell(row: Row, variant: str) -> str:
+        if variant not in row.results:
+            return "-"
+        result = row.results[variant]
+        ratio = "" if variant == SUBJECT else f" ({result.ratio.value:.2f})"
+        return f"{milliseconds(result.wall.median)}{ratio}"
+
     present = [v.name for v in VARIANTS if any(v.name in row.results for row in rows)]
     tables.show_table(
         "\nWall time of a step, ms (relative to flaxae fast)",
         ("model", "batch", *present),
-        [(row.model, str(row.batch_size), *(_cell(row, name) for name in present)) for row in rows],
+        [(row.model, str(row.batch_size), *(cell(row, name) for name in present)) for row in rows],
     )
     for row in rows:
         _show_row(row)
@@ -52,14 +68,6 @@ def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
         "step;\nMiB: the peak of the process so far; differs by: losses, from those of flaxae plain"
         f"\nfloor: a step's operations at {ceilings.text()}"
     )
-
-
-def _cell(row: Row, variant: str) -> str:
-    if variant not in row.results:
-        return "-"
-    result = row.results[variant]
-    ratio = "" if variant == SUBJECT else f" ({result.ratio.value:.2f})"
-    return f"{milliseconds(result.wall.median)}{ratio}"
 
 
 def _show_row(row: Row) -> None:
@@ -92,11 +100,17 @@ def answer(rows: Sequence[Row]) -> str:
     )
 
 
-def _brief(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    lines = []
-    for row in rows:
-        for name, result in row.results.items():
-            line = {"model": row.model, "batch_size": row.batch_size, "variant": name}
-            line |= {"seconds": result.wall.median, "ratio": result.ratio.value}
-            lines.append(line | {"low": result.ratio.low, "high": result.ratio.high})
-    return lines
+def draw(rows: Sequence[Row]) -> Figure:
+    """The time of an image by model, batch size and variant."""
+    models = list(dict.fromkeys(row.model for row in rows))
+    figure, panels = frame.panels(len(models), 1, (12, 1.6 + 3.2 * len(models)))
+    for axes, model in zip(panels[:, 0], models, strict=True):
+        groups = []
+        for row in (row for row in rows if row.model == model):
+            bars = {name: frame.Bar(r.wall, row.floor_seconds) for name, r in row.results.items()}
+            groups.append((str(row.batch_size), row.batch_size, bars))
+        frame.draw_bars(axes, groups, _COLOR_OF)
+        axes.set_title(model, loc="left", fontsize=10)
+    frame.legend_above(panels[0, 0], columns=4, place="right")
+    panels[-1, 0].set_xlabel("images in a step")
+    return figure

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.common.memory import peak_bytes
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 from benchmarks.train_step.steps.workload import Workload, make_batches
 
 
@@ -31,11 +31,11 @@ class Session:
     def __call__(self, request: str, *numbers: int) -> Any:
         return getattr(self, request)(*numbers)
 
-    def greet(self) -> tuple[str, dict[str, str]]:
-        """Builds the program; returns its device and the versions of its libraries."""
+    def greet(self) -> str:
+        """Builds the program; returns its device."""
         module = importlib.import_module(f"benchmarks.train_step.steps.in_{self.framework}")
         self.program: Program = module.build(self.workload, self.form)
-        return self.program.device, self.program.versions
+        return self.program.device
 
     def prove(self, batch_size: int, steps: int) -> list[float]:
         """The losses of the first steps with batches of this size, which later bursts take too."""

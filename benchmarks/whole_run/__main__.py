@@ -1,6 +1,6 @@
 """Runs the benchmark: `python -m benchmarks.whole_run --help`."""
 
 from benchmarks.common.command import run
-from benchmarks.whole_run.settings import Settings
+from benchmarks.whole_run import Settings
 
 raise SystemExit(run(Settings))

@@ -15,20 +15,20 @@ from benchmarks.common.intervals import summarize
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.timing import interleave
-from benchmarks.whole_run.settings import Settings
+from benchmarks.whole_run import Settings
 from flaxae.errors import RunError
 
 _ROOT = Path(__file__).resolve().parents[2]
-# The modules that the command line imports for each command, and two for comparison.
+# What each command imports, and two imports for comparison.
 IMPORTS = {
     "nothing": "sys",
     "jax": "jax",
     "--help": "flaxae.commands.main",
-    "train": "flaxae.commands.train",
-    "evaluate, reconstruct": "flaxae.commands.trained",
-    "embed": "flaxae.commands.embed",
+    "train": "flaxae.api.train",
+    "reconstruct": "flaxae.api.load",
+    "evaluate": "flaxae.api.load, flaxae.evaluation.embedding_quality, flaxae.report.plots",
+    "embed": "flaxae.api.load, flaxae.api.export",
 }
-Samples = dict[str, list[float]]  # seconds
 
 
 def measure_costs(settings: Settings) -> Finding:
@@ -37,7 +37,7 @@ def measure_costs(settings: Settings) -> Finding:
     print(device.line(described), flush=True)
     imports, starts = import_seconds(settings.repeats), start_seconds(settings.repeats)
     with tempfile.TemporaryDirectory(prefix="flaxae-memory-") as folder:
-        memory = watch("epochs", Path(folder), "run", "--epochs", str(settings.epochs))
+        memory = watch(Path(folder), "run", settings.epochs)
     named = {f"import, {name}": samples for name, samples in imports.items()}
     named |= {f"first step, {name}": samples for name, samples in starts.items()}
     seconds = {
@@ -52,7 +52,7 @@ def measure_costs(settings: Settings) -> Finding:
         "peak so far": lambda row: f"{row['peak_bytes'] / MIB:,.0f}",
     }
     chosen = [*memory[: -1 : max(1, len(memory) // 10)], memory[-1]]
-    tables.show("Memory before an epoch, MiB", mebibytes, chosen)
+    tables.show("Memory by epoch, MiB", mebibytes, chosen)
     medians = {name: summarize(samples).median for name, samples in (imports | starts).items()}
     peak = memory[-1]["peak_bytes"] / MIB
     late = [row["private_bytes"] for row in memory[len(memory) // 2 :]]
@@ -65,46 +65,47 @@ def measure_costs(settings: Settings) -> Finding:
     brief = {
         "import_seconds": {name: medians[name] for name in imports},
         "first_step_seconds": {name: medians[name] for name in starts},
+        "peak_mib": peak,
+        "private_mib_of_second_half": private,
     }
-    brief |= {"peak_mib": peak, "private_mib_of_second_half": private}
     return Finding(described, answer, content, brief)
 
 
-def import_seconds(repeats: int) -> Samples:
+def import_seconds(repeats: int) -> dict[str, list[float]]:
     """Seconds of a process that only imports what a command needs."""
 
-    def start(module: str, _: Any) -> None:
-        subprocess.run([sys.executable, "-c", f"import {module}"], cwd=_ROOT, check=True)
+    def start(modules: str, _: Any) -> None:
+        subprocess.run([sys.executable, "-c", f"import {modules}"], cwd=_ROOT, check=True)
 
-    variants = {name: partial(start, module) for name, module in IMPORTS.items()}
+    variants = {name: partial(start, modules) for name, modules in IMPORTS.items()}
     # The first turn, which is not counted, fills the system's cache of files.
     return interleave(variants, [None], repeats=repeats, warmup=1)
 
 
-def start_seconds(repeats: int) -> Samples:
-    """Seconds from the start of `flaxae train` to its first finished step.
+def start_seconds(repeats: int) -> dict[str, list[float]]:
+    """Seconds from the start of a training run to its first finished step.
 
     "cold" has an empty cache of compiled programs, "warm" has what the cold start left there. The
     first turn, which is not counted, prepares the dataset.
     """
-    samples: Samples = {"cold": [], "warm": []}
+    samples: dict[str, list[float]] = {"cold": [], "warm": []}
     for _ in range(1 + repeats):
         with tempfile.TemporaryDirectory(prefix="flaxae-start-") as folder:
             for name, seconds in samples.items():
                 start = time.time()
-                (reply,) = watch("step", Path(folder), name)
+                (reply,) = watch(Path(folder), name, epochs=0)
                 seconds.append(reply["now"] - start)
     return {name: seconds[1:] for name, seconds in samples.items()}
 
 
-def watch(until: str, folder: Path, workdir: str, *flags: str) -> list[dict[str, Any]]:
+def watch(folder: Path, workdir: str, epochs: int) -> list[dict[str, Any]]:
     """The replies of a watched run with its own workdir and cache of compiled programs in `folder`.
 
     Raises:
         RunError: the run fails.
     """
-    command = [sys.executable, "-m", "benchmarks.whole_run.watched", until, "train"]
-    command += ["--workdir", str(folder / workdir), *flags]
+    command = [sys.executable, "-m", "benchmarks.whole_run.watched"]
+    command += [str(folder / workdir), str(epochs)]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
     if run.returncode != 0:

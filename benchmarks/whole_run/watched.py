@@ -1,56 +1,44 @@
-"""A training run that reports its first finished step, or its memory before each epoch.
+"""A training run that reports, at the first step of each epoch, the time and its memory.
 
-    python -m benchmarks.whole_run.watched step train --workdir ...
-    python -m benchmarks.whole_run.watched epochs train --workdir ...
+    python -m benchmarks.whole_run.watched WORKDIR EPOCHS
 
-Prints a JSON object per line; what the run prints goes to standard error. Only this file of the
-benchmark knows flaxae's trainer, of which it replaces a method.
+It does what `flaxae train` does with its parsed flags, and prints a JSON object for each epoch;
+what the run prints goes to standard error. With 0 epochs it ends after the first step.
 """
 
-import itertools
 import json
 import os
 import sys
 import time
-from typing import Any
 
-from flaxae.commands.main import main as flaxae
+import flaxae
+from benchmarks.common.memory import peak_bytes, resident
 
 
-def watch(until: str, arguments: list[str]) -> int:
-    """Runs flaxae with `arguments`; ends it after the first step if `until` is "step"."""
-    # Imported here, after flaxae's command line, as in a run that is not watched.
-    from benchmarks.common.memory import peak_bytes, resident
-    from flaxae.training.epoch import Trainer
+class Watch(flaxae.Callback):
+    """Reports the first call of each epoch, once it has been computed."""
 
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    run_epoch = Trainer.run_epoch
+    def __init__(self, file: int, only_first: bool) -> None:
+        self.file, self.only_first = file, only_first
 
-    def first_step(
-        self: Trainer, state: Any, epoch: int, sums: Any, on_call: Any, stop: Any
-    ) -> Any:
-        calls = itertools.count(1)
-
-        def end_after_step(*numbers: Any) -> None:
-            on_call(*numbers)
-            # A call fetches the metrics of the call before: at the second, a step has finished.
-            if next(calls) == 2:
-                print(json.dumps({"now": time.time()}), file=replies, flush=True)
-                os._exit(0)
-
-        return run_epoch(self, state, epoch, sums, end_after_step, stop)
-
-    def whole_epoch(self: Trainer, state: Any, epoch: int, *rest: Any) -> Any:
+    def on_call(self, view: flaxae.View) -> None:
+        """At the first call the sums have no step yet."""
+        if view.sums.steps > 0:
+            return
+        view.state.step.block_until_ready()
         # Includes what the evaluation, picture and checkpoint of the last epoch have left.
         memory = resident()
-        reply = {"epoch": epoch, "private_bytes": memory.private if memory else None}
-        print(json.dumps(reply | {"peak_bytes": peak_bytes()}), file=replies, flush=True)
-        return run_epoch(self, state, epoch, *rest)
-
-    Trainer.run_epoch = first_step if until == "step" else whole_epoch
-    return flaxae(arguments)
+        reply = {"epoch": view.epoch + 1, "now": time.time(), "peak_bytes": peak_bytes()}
+        reply["private_bytes"] = memory.private if memory else None
+        os.write(self.file, f"{json.dumps(reply)}\n".encode())
+        if self.only_first:
+            os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(watch(sys.argv[1], sys.argv[2:]))
+    workdir, epochs = sys.argv[1], int(sys.argv[2])
+    watch = Watch(os.dup(1), only_first=epochs == 0)
+    os.dup2(2, 1)
+    config = flaxae.TrainConfig(workdir=workdir, epochs=epochs or 1)
+    flaxae.configure_jax(config.model)
+    flaxae.train(config, callbacks=[watch], verbose=True)

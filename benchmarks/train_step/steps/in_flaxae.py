@@ -9,41 +9,42 @@ import numpy as np
 from flax.training.train_state import TrainState
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+import flaxae
 from benchmarks.common.roofline import cost
-from benchmarks.train_step.steps import in_jax
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program, in_jax
 from benchmarks.train_step.steps.workload import Workload, layers
-from flaxae.config import ComputeConfig, ModelConfig, TrainConfig
-from flaxae.data.store import Batch
-from flaxae.models.autoencoder import Autoencoder
-from flaxae.training.devices import place, use_every_core
-from flaxae.training.step import create_train_state, gradient_sums, make_rngs, train_step
+from flaxae.data.batches import Batch
+from flaxae.models.options import ModelConfig
+from flaxae.training.devices import place
+from flaxae.training.state import create_train_state, make_optimizer, make_rngs
+from flaxae.training.step import gradient_sums, train_step
 
 
 def build(workload: Workload, form: str) -> Program:
     """`form` is "fast", placed as training places it, or "plain": one device, whole batch."""
     if form == "fast":
-        use_every_core(_model_config(workload))
+        flaxae.configure_jax(model_config(workload), compilation_cache="off")
     run, fresh, rng = make_step(workload, form)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         state, metrics = run(state, batch, rng)
-        return state, metrics.loss
+        return state, metrics.values["loss"]
 
-    return in_jax.program(step, fresh, to_batch, {})
+    return in_jax.program(step, fresh, to_batch)
 
 
 def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array]:
     """The jitted `(state, batch, rng) -> (state, metrics)`, the first state, and the rng."""
-    compute = ComputeConfig() if form == "fast" else ComputeConfig(kernels="plain")
-    config = TrainConfig(model=_model_config(workload), compute=compute)
-    model = Autoencoder(config.model, config.compute, workload.image_shape)
-    rngs = make_rngs(config.seed)
-    fresh = create_train_state(model, config.optimizer, rngs.init)
+    compute = flaxae.ComputeConfig() if form == "fast" else flaxae.ComputeConfig(kernels="plain")
+    config, rngs = model_config(workload), make_rngs(0)
+    optimizer = make_optimizer(
+        flaxae.OptimizerConfig(), steps=1
+    )  # the rate does not depend on the steps
+    fresh = create_train_state(config.build(compute, workload.image_shape), optimizer, rngs.init)
     fresh = fresh.replace(params=with_weights(fresh.params, workload))
-    sums: Any = partial(gradient_sums, noise_factor=0.0)
+    sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig())
     if form == "fast":
-        placement = place(config, workload.image_shape)
+        placement = place(config, compute, flaxae.DeviceConfig(), workload.image_shape)
         sums, fresh = placement.divide(sums), placement.replicate(fresh)
     return jax.jit(partial(train_step, sums=sums), donate_argnums=0), fresh, rngs.train
 
@@ -81,10 +82,9 @@ def to_batch(images: np.ndarray) -> Batch:
     return Batch(images, np.arange(len(images), dtype=np.int32), np.ones(len(images), bool))
 
 
-def _model_config(workload: Workload) -> ModelConfig:
-    return ModelConfig(
-        model="fully_connected" if workload.model == "fully_connected" else "convolutional",
-        filters=workload.filters,
-        hidden_units=workload.hidden_units,
-        downsample="stride" if workload.model == "convolutional_stride" else "max_pool",
-    )
+def model_config(workload: Workload) -> ModelConfig:
+    """The options of the workload's model."""
+    if workload.model == "fully_connected":
+        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units)
+    downsample = "stride" if workload.model == "convolutional_stride" else "max_pool"
+    return flaxae.ConvolutionalConfig(filters=workload.filters, downsample=downsample)

@@ -1,20 +1,19 @@
 """What the programs of flaxae and flax.linen share: a jitted step from a state to the next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 
 
 def program(
     train_step: Callable[[Any, Any], tuple[Any, jax.Array]],
     fresh: Any,
     to_input: Callable[[np.ndarray], Any],
-    versions: Mapping[str, str],
 ) -> Program:
     """The program of `train_step`: (state, batch) -> (state, loss), which starts from `fresh`."""
     state = [fresh]
@@ -31,5 +30,4 @@ def program(
         return float(loss)
 
     restart()
-    every = {"jax": jax.__version__, **versions}
-    return Program(restart, to_input, step, wait, jax.default_backend(), every)
+    return Program(restart, to_input, step, wait, jax.default_backend())

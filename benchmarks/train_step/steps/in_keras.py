@@ -10,8 +10,7 @@ import keras  # pyright: ignore[reportMissingImports]
 import numpy as np
 import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
-from benchmarks.train_step.steps.kernels import for_keras
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 # Keras adds epsilon before it corrects the bias of the second moment. In the first 20 steps its
@@ -22,7 +21,7 @@ _EPSILON = 5e-10
 def build(workload: Workload, form: str) -> Program:
     """`form` is "plain" (TensorFlow's own operations) or "jit_compile" (XLA)."""
     model = _model(workload)
-    weights = [w for layer in layers(workload) for w in (for_keras(layer), layer.bias)]
+    weights = [w for layer in layers(workload) for w in (layer.for_keras(), layer.bias)]
 
     def restart() -> None:
         rate, decay, _ = ADAMW
@@ -49,8 +48,7 @@ def build(workload: Workload, form: str) -> Program:
 
     restart()
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
-    return Program(restart, to_input, step, wait, device, versions)
+    return Program(restart, to_input, step, wait, device)
 
 
 def _model(workload: Workload) -> keras.Model:

@@ -1,14 +1,12 @@
 """The step in flax.linen and optax, written in the most direct way."""
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.train_step.steps import in_jax
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program, in_jax
 from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 
@@ -56,12 +54,11 @@ def build(workload: Workload, form: str) -> Program:
         return (optax.apply_updates(params, updates), opt_state), loss
 
     fresh = (weights, optimizer.init(weights))
-    versions = {"flax": flax.__version__}
-    return in_jax.program(train_step, fresh, _to_input, versions)
 
+    def to_input(images: np.ndarray) -> jax.Array:
+        return jax.device_put(to_float(images))
 
-def _to_input(images: np.ndarray) -> jax.Array:
-    return jax.device_put(to_float(images))
+    return in_jax.program(train_step, fresh, to_input)
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

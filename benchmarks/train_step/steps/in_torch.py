@@ -7,8 +7,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
-from benchmarks.train_step.steps.kernels import for_torch
-from benchmarks.train_step.steps.program import Program
+from benchmarks.train_step.steps import Program
 from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
 
 
@@ -26,7 +25,7 @@ def build(workload: Workload, form: str) -> Program:
     def restart() -> None:
         with torch.no_grad():
             for module, layer in zip(parts, every, strict=True):
-                module.weight.copy_(torch.from_numpy(for_torch(layer)))
+                module.weight.copy_(torch.from_numpy(layer.for_torch()))
                 module.bias.copy_(torch.from_numpy(layer.bias))
         rate, decay, epsilon = ADAMW
         groups = [
@@ -53,8 +52,7 @@ def build(workload: Workload, form: str) -> Program:
         return float(loss.detach())
 
     restart()
-    versions = {"torch": str(torch.__version__)}
-    return Program(restart, to_input, step, wait, "gpu" if device == "cuda" else "cpu", versions)
+    return Program(restart, to_input, step, wait, "gpu" if device == "cuda" else "cpu")
 
 
 class Autoencoder(nn.Module):

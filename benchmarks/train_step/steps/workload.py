@@ -24,7 +24,12 @@ _NOISE = 0.2  # of the range of brightness
 
 
 class Layer(NamedTuple):
-    """A layer's kind and weights."""
+    """A layer's kind and weights, also as Keras and PyTorch take a kernel.
+
+    `lax.conv_transpose` slides a transposed kernel over the dilated image. Keras and PyTorch add it
+    to the result once for each input pixel. For the same result the kernel is rotated by 180
+    degrees, and its input and output channels are swapped.
+    """
 
     kind: Kind
     kernel: np.ndarray
@@ -32,6 +37,18 @@ class Layer(NamedTuple):
     stride: int  # 1 for a dense one
     activated: bool  # by a ReLU; the last layer, which gives the logits, is not
     pooled: bool  # followed by 2x2 max pooling
+
+    def for_keras(self) -> np.ndarray:
+        """Convolutions as HWIO, transposed ones rotated, as HWOI, dense ones as [input, output]."""
+        rotated = self.kernel[::-1, ::-1].swapaxes(-1, -2)
+        return np.ascontiguousarray(rotated) if self.kind == "transposed" else self.kernel
+
+    def for_torch(self) -> np.ndarray:
+        """Convolutions as OIHW, transposed ones rotated, as IOHW, dense ones as [output, input]."""
+        kernel = (
+            self.kernel[::-1, ::-1].swapaxes(2, 3) if self.kind == "transposed" else self.kernel
+        )
+        return np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
 
 
 class Workload(NamedTuple):

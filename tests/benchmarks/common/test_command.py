@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.command import Settings, parse, run
-from benchmarks.layouts.settings import Settings as Layouts
-from benchmarks.quality.settings import Settings as Quality
-from benchmarks.scaling.settings import Settings as Scaling
-from benchmarks.train_step.settings import Settings as TrainStep
-from benchmarks.whole_run.settings import Settings as WholeRun
+from benchmarks.layouts import Settings as Layouts
+from benchmarks.quality import Settings as Quality
+from benchmarks.scaling import Settings as Scaling
+from benchmarks.train_step import Settings as TrainStep
+from benchmarks.whole_run import Settings as WholeRun
 from flaxae.errors import InputError, RunError
 
 _ROOT = Path(__file__).parents[3]

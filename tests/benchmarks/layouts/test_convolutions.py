@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.device import Runtime
-from benchmarks.layouts.convolutions import Convolution, convolutions, moves
-from benchmarks.layouts.hlo import Program, parse
+from benchmarks.layouts.hlo import Convolution, Program, convolutions, moves, parse
 
 _DATA = Path(__file__).parents[2] / "fixtures/programs"
 
@@ -42,21 +41,15 @@ def test_on_cpu_both_layouts_have_the_same_convolutions():
 
 
 def test_a_cpu_convolution_in_full():
-    (upsampling,) = (
-        c
-        for c in convolutions(_program("cpu_nhwc"), "cpu")
-        if c.layer == "decoder/head" and "lhs_dilate" in c.window
-    )
-    assert upsampling == Convolution(
-        layer="decoder/head",
+    upsampling = Convolution(
         executor="Eigen",
-        dim_labels="b01f_01io->b01f",
         input="NHWC",
         filter="HWIO",
         output="NHWC",
         result="f32[64,28,28,8]",
         window="size=3x3 pad=2_1x2_1 lhs_dilate=2x2",
     )
+    assert convolutions(_program("cpu_nhwc"), "cpu").count(upsampling) == 1
 
 
 def test_nchw_transposes_more_on_cpu():
@@ -87,15 +80,7 @@ def test_the_executor_and_the_orders_of_a_gpu_convolution(index, executor, order
     assert (convolution.input, convolution.filter, convolution.output) == orders
 
 
-def test_the_names_of_a_layer_and_its_gradient_differ():
-    names = [convolution.layer for convolution in _gpu()]
-    assert names[3] == "encoder/blocks_0/layers_1"
-    assert names[6] == "encoder/blocks_0/layers_1 (gradient)"
-    assert names[8] == ""
-
-
 def test_a_result_is_shown_as_it_lies_in_memory():
-    assert _gpu()[4].dim_labels == "b01f_01io->b01f"
     assert _gpu()[4].result == "f32[64,16,28,28]"
 
 
@@ -110,7 +95,6 @@ def test_moves_of_a_gpu_program():
     image = 64 * 28 * 28 * 16 * 4
     assert (found.transposes, found.transpose_bytes) == (2, 2 * 2 * image)
     assert (found.copies, found.copy_bytes) == (3, 2 * (64 + 64 + 64 * 28 * 28))
-    assert found.fused == 1
 
 
 @pytest.mark.parametrize(

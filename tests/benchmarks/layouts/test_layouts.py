@@ -9,12 +9,10 @@ import pytest
 from benchmarks.common.command import parse
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Ceilings, Cost
-from benchmarks.layouts import conclusions, report
+from benchmarks.layouts import Settings, report
 from benchmarks.layouts.comparison import LayoutResult, Row, combinations
-from benchmarks.layouts.convolutions import Moves
-from benchmarks.layouts.programs import LAYOUTS, Combination
-from benchmarks.layouts.proof import Proof
-from benchmarks.layouts.settings import Settings
+from benchmarks.layouts.hlo import Moves
+from benchmarks.layouts.programs import LAYOUTS, Combination, Proof
 
 _ROOT = Path(__file__).parents[3]
 _TINY = Combination("convolutional", (2,), "max_pool", "float32", 4, "plain", (8, 8, 1))
@@ -82,10 +80,10 @@ def test_the_fully_connected_model_is_measured_once():
 
 def _row(ratio: float, low: float, high: float) -> Row:
     result = LayoutResult(
-        0, 0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0, 0)
+        0, Summary(1, 1, 1, 3), [1] * 3, Cost(None, None), None, None, [], Moves(0, 0, 0, 0)
     )
     proof, interval = Proof(0, 0, 0, 1), Interval(ratio, low, high, 0.95)
-    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, True, False)
+    return Row(_TINY, "train", proof, 1, dict.fromkeys(LAYOUTS, result), interval, False)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +106,14 @@ def _row(ratio: float, low: float, high: float) -> Row:
 def test_the_sentence_follows_from_the_intervals(
     ratios: list[tuple[float, float, float]], advice: str
 ):
-    sentence = conclusions.answer([_row(*ratio) for ratio in ratios])
+    sentence = report.answer([_row(*ratio) for ratio in ratios])
     assert sentence.startswith("the time of a training step in NCHW relative to NHWC is ")
     assert sentence.endswith(advice)
 
 
 def test_equal_programs_do_not_count_as_a_difference():
     row = _row(0.7, 0.6, 0.8)._replace(same_program=True)
-    sentence = conclusions.answer([row])
+    sentence = report.answer([row])
     assert sentence.endswith("; there is no significant difference: keep NHWC")
 
 
@@ -128,6 +126,6 @@ def test_missing_values_are_called_not_reported(capsys):
 
 def test_equal_programs_are_explained_as_equal():
     row = _row(1, 1, 1)
-    assert "same instructions" in conclusions.explain(row._replace(same_program=True))
-    assert "no convolutions" in conclusions.explain(row)
-    assert "not reported" in conclusions.explain(row._replace(printed=False))
+    assert "same instructions" in report.explain(row._replace(same_program=True))
+    assert "no convolutions" in report.explain(row)
+    assert "not reported" in report.explain(row._replace(same_program=None))

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from flax.training.train_state import TrainState
 
-from benchmarks.layouts.programs import LAYOUTS, Combination, make_batches, make_states
-from benchmarks.layouts.proof import LayoutsDiffer, Proof, compare, prove_equal
+from benchmarks.layouts.programs import (
+    LAYOUTS,
+    Combination,
+    LayoutsDiffer,
+    Proof,
+    compare,
+    make_batches,
+    make_states,
+    prove_equal,
+)
 
 _TINY = Combination("convolutional", (2,), "max_pool", "float32", 4, "plain", (8, 8, 1))
 

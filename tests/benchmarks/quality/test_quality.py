@@ -1,8 +1,7 @@
 import json
 
 from benchmarks.common.command import run
-from benchmarks.quality import results
-from benchmarks.quality.settings import EPOCHS, MODELS, Settings
+from benchmarks.quality import EPOCHS, MODELS, Settings, results
 
 
 def result(loss):
@@ -32,19 +31,32 @@ def test_rows_have_means_and_half_ranges():
 
 
 def test_every_run_is_trained_then_evaluated(monkeypatch, capsys, tmp_path):
-    commands = []
+    configs = []
 
-    def fake(*arguments):
-        commands.append(arguments)
-        return "a table\n" + json.dumps(result(0.1))
+    def fake(answer, config):
+        assert answer is results.train_and_evaluate
+        configs.append(config)
+        return result(0.1)
 
-    monkeypatch.setattr(results, "run", fake)
+    monkeypatch.setattr(results, "in_process", fake)
     flags = ["--workdir", str(tmp_path), "--manual-dir", "idx", "--seeds", "7"]
     assert run(Settings, [*flags, "--output-dir", str(tmp_path / "results")]) == 0
-    assert [command[0] for command in commands] == ["train", "evaluate"] * 4
-    assert "--manual-dir" not in commands[0]
-    assert commands[4][-4:] == ("--manual-dir", "idx", "--seed", "7")
+    runs = [(config.data.dataset, config.data.manual_dir) for config in configs]
+    assert runs == [("mnist_5k", None)] * 2 + [("fashion_mnist", "idx")] * 2
+    assert [config.model.name for config in configs] == [*MODELS] * 2
+    assert [config.epochs for config in configs] == [50, 50, 10, 10]
+    assert {config.seed for config in configs} == {7}
+    assert configs[0].workdir == str(tmp_path / "convolutional-mnist_5k-7")
     out = capsys.readouterr().out.splitlines()
     assert set(json.loads(out[-1])["runs"]) == {
         f"{model} {data}" for model in MODELS for data in EPOCHS
     }
+
+
+def test_a_run_is_trained_evaluated_and_continued(tiny_config):
+    found = results.train_and_evaluate(tiny_config)
+    assert {"loss", "rmse", "psnr", "ssim"} < set(found)
+    results.reconstruction_row("mnist_5k", "convolutional", [found])
+    results.embedding_row("mnist_5k", "convolutional", [found])
+    again = results.train_and_evaluate(tiny_config)  # only evaluates, because it is complete
+    assert again["loss"] == found["loss"]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks.common.command import parse, run
 from benchmarks.common.figure import to_png
 from benchmarks.common.workers import WorkerFailed
-from benchmarks.scaling import dataset, figure, report, sweeps
+from benchmarks.scaling import Settings, dataset, report, sweeps
 from benchmarks.scaling.growth import (
     FULL,
     MEMORY,
@@ -27,7 +27,6 @@ from benchmarks.scaling.growth import (
     slopes_of,
     to_row,
 )
-from benchmarks.scaling.settings import Settings
 
 _ROOT = Path(__file__).parents[3]
 _STEP = next(quantity for quantity in QUANTITIES if quantity.key == "step_seconds")
@@ -107,7 +106,7 @@ def test_a_full_disk_is_reported_before_anything_is_measured(monkeypatch, capsys
 def test_points_with_one_dataset_are_measured_one_after_the_other(monkeypatch):
     written = []
 
-    def ask(folder: Path, point: Point, plan, repeats: int):
+    def ask(measure, folder: Path, point: Point, filters, repeats: int):
         written.append((folder, point))
         raise WorkerFailed("no")
 
@@ -121,7 +120,7 @@ def test_points_with_one_dataset_are_measured_one_after_the_other(monkeypatch):
 
 
 def test_a_point_that_fails_is_reported_and_the_others_are_measured(monkeypatch, capsys, tmp_path):
-    def ask(folder: Path, point: Point, plan, repeats: int):
+    def ask(measure, folder: Path, point: Point, filters, repeats: int):
         if point == SMOKE.default._replace(batch=64):
             raise WorkerFailed("process ended with status -9: nothing on standard error")
         return _reply(point)
@@ -183,7 +182,7 @@ def test_dashed_lines_have_the_expected_slope_and_end_at_the_last_point():
     axes = Figure().subplots()
     sides = np.array(FULL.values["side"])
     rows = [_row(p, step_seconds=1e-3 * p.side**3) for p in FULL.points("side")]
-    figure.draw_curve(axes, rows, _STEP, slope_of(rows, "side", _STEP), 1e-3, "black")
+    report.draw_curve(axes, rows, _STEP, slope_of(rows, "side", _STEP), 1e-3, "black")
     measured, dashed = (np.asarray(line.get_ydata(), float) for line in axes.lines)
     np.testing.assert_allclose(measured, sides**3)
     np.testing.assert_allclose(dashed, 256 * sides**2)
@@ -193,7 +192,7 @@ def test_dashed_lines_have_the_expected_slope_and_end_at_the_last_point():
 def test_a_picture_is_drawn_of_rows_with_gaps():
     rows = [_row(point, step_bytes=None, order_bytes=0) for point in FULL.points("images")]
     gaps = {"images": rows, "batch": []}
-    picture = to_png(figure.draw(gaps, slopes_of(gaps)), "Growth", "Yes.")
+    picture = to_png(report.draw(gaps, slopes_of(gaps)), "Growth", "Yes.")
     assert picture.startswith(b"\x89PNG")
 
 

@@ -3,9 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.train_step.race import compare_losses
+from benchmarks.train_step.comparison import compare_losses
 from benchmarks.train_step.steps import in_flaxae, in_linen
-from benchmarks.train_step.steps.kernels import for_keras, for_torch
 from benchmarks.train_step.steps.workload import (
     IMAGE_SHAPE,
     MODELS,
@@ -16,8 +15,7 @@ from benchmarks.train_step.steps.workload import (
     make_batches,
 )
 from benchmarks.train_step.worker import losses
-from flaxae.config import ComputeConfig, ModelConfig
-from flaxae.models.autoencoder import Autoencoder
+from flaxae import ComputeConfig
 from flaxae.models.ops import plain
 
 _TINY = {"filters": (3, 2), "hidden_units": (6, 5, 4), "image_shape": (9, 7, 2)}
@@ -28,14 +26,9 @@ _TINY = {"filters": (3, 2), "hidden_units": (6, 5, 4), "image_shape": (9, 7, 2)}
 def test_weights_have_the_names_and_shapes_of_flaxae(model: str, sizes: dict):
     workload = Workload(model, **sizes)
     _, fresh, _ = in_flaxae.make_step(workload, "plain")
-    config = ModelConfig(
-        model="fully_connected" if model == "fully_connected" else "convolutional",
-        filters=workload.filters,
-        hidden_units=workload.hidden_units,
-        downsample="stride" if model == "convolutional_stride" else "max_pool",
-    )
     images = jnp.zeros((1, *workload.image_shape))
-    autoencoder = Autoencoder(config, ComputeConfig(), workload.image_shape)
+    config = in_flaxae.model_config(workload)
+    autoencoder = config.build(ComputeConfig(), workload.image_shape)
     own = jax.eval_shape(autoencoder.init, jax.random.key(0), images)["params"]
     shapes = jax.tree.map(lambda leaf: leaf.shape, own)
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, fresh.params)
@@ -95,19 +88,19 @@ def test_transposed_kernels_are_rotated_for_keras_and_torch():
     arrays = map(jnp.asarray, (x, kernel, layer.bias))
     expected = plain.conv_transpose(*arrays, stride=2, activation="identity", layout="NHWC")
     # Keras HWOI: pixel i adds the kernel from pixel 2i on; cropped to the doubled size.
-    np.testing.assert_allclose(_stamp(x, for_keras(layer).swapaxes(2, 3)), expected, atol=1e-5)
+    np.testing.assert_allclose(_stamp(x, layer.for_keras().swapaxes(2, 3)), expected, atol=1e-5)
     # PyTorch IOHW
-    stamped = _stamp(x, for_torch(layer).transpose(2, 3, 0, 1))
+    stamped = _stamp(x, layer.for_torch().transpose(2, 3, 0, 1))
     np.testing.assert_allclose(stamped, expected, atol=1e-5)
 
 
 def test_other_kernels_only_change_their_order():
     kernel = np.arange(3 * 3 * 2 * 4, dtype=np.float32).reshape(3, 3, 2, 4)
     layer = Layer("convolution", kernel, np.zeros(4, np.float32), 1, True, False)
-    assert for_keras(layer) is kernel
-    assert for_torch(layer)[3, 1, 0, 2] == kernel[0, 2, 1, 3]
+    assert layer.for_keras() is kernel
+    assert layer.for_torch()[3, 1, 0, 2] == kernel[0, 2, 1, 3]
     dense = layer._replace(kind="dense", kernel=kernel.reshape(18, 4))
-    assert for_torch(dense)[3, 17] == dense.kernel[17, 3]
+    assert dense.for_torch()[3, 17] == dense.kernel[17, 3]
 
 
 def _stamp(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -25,4 +25,5 @@ def test_smoke(tmp_path):
     # Parsing flags needs nothing heavy, and a run needs JAX.
     seconds = last["import_seconds"]
     assert seconds["nothing"] < seconds["--help"] < seconds["jax"] < seconds["train"]
+    assert seconds["reconstruct"] < seconds["evaluate"]  # scikit-learn
     assert set(last["first_step_seconds"]) == {"cold", "warm"}
