@@ -225,17 +225,18 @@ def test_it_works_outside_the_main_thread_and_beside_another_run(tmp_path):
         assert timeless(runs[seed].history) == timeless(alone[seed].history)
 
 
-def test_the_root_logger_gets_no_handler():
+def test_an_array_needs_no_tfds_and_gives_the_root_logger_no_handler():
     """In a process of its own, because pytest has given it handlers."""
     code = (
-        "import logging, numpy, flaxae\n"
+        "import logging, sys, numpy, flaxae\n"
         "images = numpy.random.default_rng(0).integers(0, 256, (60, 8, 8), numpy.uint8)\n"
         "model = flaxae.ConvolutionalConfig(filters=(2,))\n"
         "run = flaxae.train(flaxae.TrainConfig(model=model, epochs=1), images)\n"
-        "print(logging.root.handlers, logging.getLogger('absl').filters)"
+        "print(logging.root.handlers, logging.getLogger('absl').filters,\n"
+        "      [name for name in sys.modules if name.startswith('tensorflow')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (found.stdout, found.stderr) == ("[] []\n", "")
+    assert (found.stdout, found.stderr) == ("[] [] []\n", "")
 
 
 def test_options_are_checked_when_they_are_made():
