@@ -1,4 +1,4 @@
-"""A file of random images on the disk, as large as the point needs."""
+"""A file of random images, which training maps."""
 
 import contextlib
 import os
@@ -45,7 +45,10 @@ def on_disk(images: int, side: int) -> Iterator[Path]:
 
 
 def write(path: Path, images: int, side: int) -> None:
-    """Writes bytes [image, row, column, 1] without a map, which a full disk would turn deadly."""
+    """Writes random bytes [image, row, column, 1].
+
+    Not by a memory map: writing to one on a full disk kills the process.
+    """
     generator = np.random.default_rng(0)
     pixels, shape = images * side * side, (images, side, side, 1)
     with open(path, "wb") as file:

@@ -108,9 +108,8 @@ def draw(rows: Sequence[Row]) -> Figure:
         groups = []
         for row in (row for row in rows if row.model == model):
             bars = {name: frame.Bar(r.wall, row.floor_seconds) for name, r in row.results.items()}
-            groups.append((str(row.batch_size), row.batch_size, bars))
+            groups.append((f"batch {row.batch_size}", row.batch_size, bars))
         frame.draw_bars(axes, groups, _COLOR_OF)
         axes.set_title(model, loc="left", fontsize=10)
     frame.legend_above(panels[0, 0], columns=4, place="right")
-    panels[-1, 0].set_xlabel("images in a step")
     return figure
