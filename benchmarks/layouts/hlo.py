@@ -156,7 +156,8 @@ def _convolution(each: Instruction, runtime: Runtime) -> Convolution:
         kernel, y = y, kernel
     elif target.endswith("convBackwardInput"):
         x, y = y, x
-    orders = map(_order, re.split(r"_|->", each.attribute("labels")), (x, kernel, y))
+    inputs, filters, outputs = re.split(r"_|->", each.attribute("labels"))
+    orders = (_order(inputs, x), _order(filters, kernel), _order(outputs, y))
     in_memory = "unknown"
     if result:
         sizes = (str(result.sizes[d]) for d in reversed(result.minor_to_major))
