@@ -16,6 +16,10 @@ import flaxae
 Runtime = Literal["cpu", "cuda", "rocm", "tpu"]
 NOT_REPORTED = "not reported"
 _GPUS = ("gpu", "cuda", "rocm")
+_DRIVERS = {
+    "cuda": ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
+    "rocm": ("rocm-smi", "--showdriverversion", "--csv"),
+}
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "keras", "tensorflow", "tensorflow-cpu", "torch")
 
 
@@ -23,14 +27,13 @@ def describe_device() -> dict[str, Any]:
     """The device of the computation, its driver, and the machine's processor."""
     device = jax.devices()[0]
     affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 0))
-    cpuinfo = Path("/proc/cpuinfo")
-    processor = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    processor = re.search(r"model name\s*:\s*(.+)", _output("cat", "/proc/cpuinfo"))
     return {
         "kind": device.device_kind,
         "platform": device.platform,
         "runtime": runtime(),
         "platform_version": device.client.platform_version,
-        "driver": _driver() if device.platform in _GPUS else NOT_REPORTED,
+        "driver": _output(*_DRIVERS.get(runtime(), ("true",))).splitlines()[-1],
         "processor": processor[1] if processor else platform.processor() or NOT_REPORTED,
         "cores": len(affinity(0)),
         "devices": len(jax.devices()),
@@ -41,12 +44,10 @@ def describe_device() -> dict[str, Any]:
 def describe_software() -> dict[str, str]:
     """Versions of what computes, and the commit of this repository."""
     found = {each.name.replace("_", "-").lower(): each.version for each in distributions()}
-    git = ["git", "-C", str(Path(__file__).parent)]
-    commit = _output(*git, "rev-parse", "HEAD")
-    changes = _output(*git, "status", "--porcelain", "--untracked-files=no")
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40"]
     return {
         "flaxae": flaxae.__version__,
-        "commit": commit if changes == NOT_REPORTED else f"{commit} with uncommitted changes",
+        "commit": _output(*git, "--exclude=*", "--dirty= with uncommitted changes"),
         **{library: found[library] for library in _LIBRARIES if library in found},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -68,9 +69,8 @@ def peak_bytes() -> int | None:
 
 def name(described: Mapping[str, Any]) -> str:
     """A described device as a sentence names it."""
-    cpu = described["runtime"] == "cpu"
-    text = "this CPU ({cores} cores of {processor})" if cpu else "this {kind}"
-    return text.format_map(described)
+    names = {"cpu": "this CPU ({cores} cores of {processor})"}
+    return names.get(described["runtime"], "this {kind}").format_map(described)
 
 
 def line(described: Mapping[str, Any]) -> str:
@@ -82,12 +82,6 @@ def line(described: Mapping[str, Any]) -> str:
 def name_for_files(kind: str) -> str:
     """A device's name as part of a file name: "NVIDIA A100-SXM4/40GB" is nvidia-a100-sxm4-40gb."""
     return re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") or "device"
-
-
-def _driver() -> str:
-    nvidia = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    amd = _output("rocm-smi", "--showdriverversion", "--csv")
-    return (amd if nvidia == NOT_REPORTED else nvidia).splitlines()[-1]
 
 
 def _output(*command: str) -> str:

@@ -35,14 +35,11 @@ def draw_bars(
     axes: Axes,
     groups: Sequence[tuple[str, int, Mapping[str, Bar]]],
     colors: Mapping[str, str],
-    horizontal: bool = False,
 ) -> None:
-    """A group of bars for each title, number of images, and bars by variant.
+    """A group of horizontal bars for each title, number of images, and bars by variant.
 
     A bar is the median time per image with its quartiles as whiskers; a line shows its floor.
     """
-    draw, whiskers = (axes.barh, "xerr") if horizontal else (axes.bar, "yerr")
-    draw_lines = axes.vlines if horizontal else axes.hlines
     present = [variant for variant in colors if any(variant in bars for _, _, bars in groups)]
     width, floors = _GROUP / len(present), []
     for index, variant in enumerate(present):
@@ -56,16 +53,15 @@ def draw_bars(
             [np.multiply(scale, bar.time[:3]) for _, scale, bar in own]
         )
         style = {"color": colors[variant], "capsize": 2, "align": "edge", "label": variant}
-        draw(starts, middle, width, **{whiskers: (middle - low, high - middle)}, **style)
+        axes.barh(starts, middle, width, xerr=(middle - low, high - middle), **style)
         floors += [(scale * bar.floor, at) for at, scale, bar in own if bar.floor is not None]
     if floors:
         values, starts = np.transpose(floors)
-        draw_lines(values, starts, starts + width, "#d00000", label="floor")
-    set_ticks = axes.set_yticks if horizontal else axes.set_xticks
-    set_ticks(range(len(groups)), [title for title, _, _ in groups])
-    name = "microseconds per image (lower is better)"
-    axes.set(xlabel=name, xlim=(0, None)) if horizontal else axes.set(ylabel=name)
-    axes.grid(axis="x" if horizontal else "y", alpha=0.3)
+        axes.vlines(values, starts, starts + width, "#d00000", label="floor")
+    axes.set_yticks(range(len(groups)), [title for title, _, _ in groups])
+    axes.invert_yaxis()  # from top to bottom
+    axes.set(xlabel="microseconds per image (lower is better)", xlim=(0, None))
+    axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
 
 

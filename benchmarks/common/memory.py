@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import psutil
+
 Result = TypeVar("Result")
 
 MIB = 2**20
-_PROCESS = Path("/proc/self")
 
 
 class Resident(NamedTuple):
@@ -23,19 +24,13 @@ class Resident(NamedTuple):
     mapped: int  # pages of files, which the system can drop when memory is short
 
 
-def _read(name: str) -> str:
-    try:
-        return (_PROCESS / name).read_text()
-    except OSError:
-        return ""
-
-
 def peak_bytes() -> int:
     """The process' peak of resident memory since its start.
 
     Read from /proc where it exists, because ru_maxrss starts at the size of the parent process.
     """
-    if found := re.search(r"VmHWM:\s+(\d+) kB", _read("status")):
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
         return 1024 * int(found[1])
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else 1024 * size
@@ -43,19 +38,15 @@ def peak_bytes() -> int:
 
 def resident() -> Resident | None:
     """The resident memory; None where the system does not report its kinds."""
-    found = re.findall(r"Rss(\w+):\s+(\d+) kB", _read("status"))
-    kinds = {name: 1024 * int(size) for name, size in found}
-    # A file on a RAM disk counts as Shmem.
-    return Resident(kinds["Anon"], kinds["File"] + kinds["Shmem"]) if kinds else None
+    found = psutil.Process().memory_info()
+    shared = getattr(found, "shared", None)
+    return None if shared is None else Resident(found.rss - shared, shared)
 
 
 def mapped_of(file: Path) -> int | None:
     """Resident bytes of a mapped file; None where the system does not report them."""
-    # man 5 proc_pid_smaps: a mapping's first line begins with addresses and ends with its file.
-    mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", _read("smaps"), flags=re.MULTILINE)
-    own = "".join(each for each in mappings if each.partition("\n")[0].endswith(f" {file}"))
-    sizes = re.findall(r"^Rss:\s+(\d+) kB", own, re.MULTILINE)
-    return 1024 * sum(map(int, sizes)) if len(mappings) > 1 else None
+    maps = getattr(psutil.Process(), "memory_maps", None)
+    return sum(each.rss for each in maps(grouped=True) if each.path == str(file)) if maps else None
 
 
 def private_growth(work: Callable[[], Result]) -> tuple[Result, int | None]:
@@ -67,11 +58,9 @@ def private_growth(work: Callable[[], Result]) -> tuple[Result, int | None]:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only glibc has this function
         ctypes.CDLL(None).malloc_trim(0)  # returns freed memory, whose reuse would not be growth
-    before, reset = resident(), False
+    before = None
     with contextlib.suppress(OSError):
-        (_PROCESS / "clear_refs").write_text("5")  # man 5 proc_pid_clear_refs: resets the peak
-        reset = True
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc_pid_clear_refs: resets the peak
+        before = resident()
     result, after = work(), resident()
-    if not reset or before is None or after is None:
-        return result, None
-    return result, peak_bytes() - after.mapped - before.private
+    return result, peak_bytes() - after.mapped - before.private if before and after else None

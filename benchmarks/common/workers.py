@@ -39,13 +39,12 @@ class Worker:
             reply = self._pipe.recv()
         except (EOFError, ConnectionError):
             self.process.join()
-            status = self.process.exitcode
-            raise WorkerFailed(f"{self.name} ended with status {status}") from None
+            raise WorkerFailed(f"{self.name} ended with status {self.process.exitcode}") from None
         if isinstance(reply, WorkerFailed):
             raise WorkerFailed(f"{self.name}: {reply}")
         return reply
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Closes the pipe, on which the worker ends; kills it if it takes too long."""
         self._pipe.close()
         self.process.join(_PATIENCE)
@@ -57,11 +56,10 @@ class Worker:
 def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Worker]]:
     """A worker for each function; all end on leaving."""
     with contextlib.ExitStack() as stack:
-        workers = {}
-        for name, answer in answers.items():
-            workers[name] = Worker(name, answer)
-            stack.callback(workers[name].stop)
-        yield workers
+        yield {
+            name: stack.enter_context(contextlib.closing(Worker(name, answer)))
+            for name, answer in answers.items()
+        }
 
 
 def in_process(answer: Callable[..., Any], *request: Any) -> Any:

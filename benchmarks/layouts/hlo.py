@@ -40,9 +40,9 @@ class Instruction(NamedTuple):
     attributes: str
     fusion: str | None = None  # the attributes of the fusion that runs its computation
 
-    def attribute(self, pattern: str) -> str:
-        """The first group of a pattern in the attributes, or ""."""
-        match = re.search(pattern, self.attributes)
+    def attribute(self, name: str) -> str:
+        """The attribute of this name in `_ATTRIBUTES`, or ""."""
+        match = re.search(_ATTRIBUTES[name], self.attributes)
         return match[1] if match else ""
 
 
@@ -54,6 +54,14 @@ _INSTRUCTION = re.compile(
     r"\((?P<operands>.*?)\)(?P<attributes>, \w+=.*)?$"
 )
 _SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\](?:\{([\d,]*)[^}]*\})?")
+_ATTRIBUTES = {
+    "calls": r"calls=%?([\w.\-]+)",
+    "labels": r"dim_labels=(\w+_\w+->\w+)",
+    "dimensions": r"dimensions=\{([\d,]*)\}",
+    "target": r'custom_call_target="([^"]+)"',
+    "window": r"window=\{([^}]*)\}",
+    "algorithm": r'"algo_id":"(\d+)"',
+}
 _NAMES = re.compile(r"%[\w.\-]+|metadata=\{[^}]*\}|(calls|to_apply)=[\w.\-]+")
 _LETTERS = {"b": "N", "f": "C", "0": "H", "1": "W", "i": "I", "o": "O"}
 _LIBRARIES = {"triton": "Triton kernel", "ynn": "YNNPACK", "xnn": "XNNPACK", "onednn": "oneDNN"}
@@ -68,10 +76,6 @@ class Convolution(NamedTuple):
     output: str
     result: str  # sizes of the result in memory, as "f32[64,28,28,16]"
     window: str
-
-    def form(self) -> tuple[str, ...]:
-        """The code that runs it, and its orders."""
-        return self[:4]
 
 
 class Moves(NamedTuple):
@@ -96,7 +100,7 @@ def parse(text: str) -> Program:
             each = Instruction(computation, shape, match["opcode"], operands, attributes)
             found.append(each)
             if each.opcode == "fusion":
-                fusions[each.attribute(r"calls=%?([\w.\-]+)")] = attributes
+                fusions[each.attribute("calls")] = attributes
         elif (match := _COMPUTATION.match(line)) and not line.startswith("HloModule"):
             computation, shapes = match[1], {}
     return tuple(each._replace(fusion=fusions.get(each.computation)) for each in found)
@@ -104,11 +108,11 @@ def parse(text: str) -> Program:
 
 def same_instructions(one: Program, other: Program) -> bool:
     """Whether both programs are the same but for names and the order of independent lines."""
-    left, right = (
-        Counter((each.opcode, each.shape, _NAMES.sub("", each.attributes)) for each in program)
-        for program in (one, other)
-    )
-    return left == right
+
+    def counted(program: Program) -> Counter[tuple]:
+        return Counter((i.opcode, i.shape, _NAMES.sub("", i.attributes)) for i in program)
+
+    return counted(one) == counted(other)
 
 
 def _shape(text: str) -> Shape | None:
@@ -121,12 +125,8 @@ def _shape(text: str) -> Shape | None:
 
 def convolutions(program: Program, runtime: Runtime) -> list[Convolution]:
     """Every convolution: library calls, fusions, and code that XLA generates."""
-    return [
-        _convolution(each, labels, runtime)
-        for each in program
-        if (labels := each.attribute(r"dim_labels=(\w+_\w+->\w+)"))
-        and each.opcode in ("convolution", "custom-call")
-    ]
+    convolving = (each for each in program if each.opcode in ("convolution", "custom-call"))
+    return [_convolution(each, runtime) for each in convolving if each.attribute("labels")]
 
 
 def moves(program: Program) -> Moves:
@@ -137,7 +137,7 @@ def moves(program: Program) -> Moves:
             continue
         source, order = next(iter(each.operands), None), each.shape.order()
         if each.opcode == "transpose":
-            listed = each.attribute(r"dimensions=\{([\d,]*)\}").split(",")
+            listed = each.attribute("dimensions").split(",")
             order = tuple(int(listed[d]) for d in order)
         same = each.opcode != "transpose" if source is None else order == source.order()
         if each.opcode == "transpose" and same:
@@ -147,21 +147,22 @@ def moves(program: Program) -> Moves:
     return Moves(*(counts[key] for key in ("transpose", "transpose bytes", "copy", "copy bytes")))
 
 
-def _convolution(each: Instruction, labels: str, runtime: Runtime) -> Convolution:
+def _convolution(each: Instruction, runtime: Runtime) -> Convolution:
     x, kernel = (*each.operands, None, None)[:2]
     y = result = each.shape
     # cuDNN's gradients keep the labels of the forward convolution, but compute another part of it.
-    target = each.attribute(r'custom_call_target="([^"]+)"')
+    target = each.attribute("target")
     if target.endswith("convBackwardFilter"):
         kernel, y = y, kernel
     elif target.endswith("convBackwardInput"):
         x, y = y, x
-    inputs, filters, outputs = re.split(r"_|->", labels)
+    inputs, filters, outputs = re.split(r"_|->", each.attribute("labels"))
     orders = (_order(inputs, x), _order(filters, kernel), _order(outputs, y))
-    sizes = [str(result.sizes[d]) for d in reversed(result.minor_to_major)] if result else []
-    in_memory = f"{result.dtype}[{','.join(sizes)}]" if result else "unknown"
-    window = each.attribute(r"window=\{([^}]*)\}")
-    return Convolution(_executor(each, target, labels, runtime), *orders, in_memory, window)
+    in_memory = "unknown"
+    if result:
+        sizes = (str(result.sizes[d]) for d in reversed(result.minor_to_major))
+        in_memory = f"{result.dtype}[{','.join(sizes)}]"
+    return Convolution(_executor(each, runtime), *orders, in_memory, each.attribute("window"))
 
 
 def _order(labels: str, shape: Shape | None) -> str:
@@ -171,13 +172,14 @@ def _order(labels: str, shape: Shape | None) -> str:
     return "".join(_LETTERS.get(labels[d], "?") for d in reversed(shape.minor_to_major))
 
 
-def _executor(each: Instruction, target: str, labels: str, runtime: Runtime) -> str:
+def _executor(each: Instruction, runtime: Runtime) -> str:
     """The library that runs a convolution, or what XLA generates for it."""
+    target = each.attribute("target")
     if target.startswith("__cudnn$"):
         # ROCm's compiler keeps the name of the call and runs it with MIOpen.
         library = "MIOpen" if runtime == "rocm" else "cuDNN"
         missing = "0" if '"algorithm":{' in each.attributes else "not reported"
-        algorithm = each.attribute(r'"algo_id":"(\d+)"') or missing
+        algorithm = each.attribute("algorithm") or missing
         return f"{library} {target.removeprefix('__cudnn$')}, algorithm {algorithm}"
     if target:
         return "oneDNN" if target.startswith("__onednn$") else f"call of {target}"
@@ -186,12 +188,14 @@ def _executor(each: Instruction, target: str, labels: str, runtime: Runtime) -> 
         kind = found.get("kind", "")
         if kind.startswith("__cudnn$"):
             return f"cuDNN fusion, plan {found.get('plan_id') or 'not reported'}"
-        if library := next((name for word, name in _LIBRARIES.items() if word in kind), ""):
-            return library
+        if libraries := [name for word, name in _LIBRARIES.items() if word in kind]:
+            return libraries[0]
     if runtime != "cpu":
         return "kernel generated by XLA"
     # XLA:CPU's condition (PotentiallyImplementedAsEigenConvolution), as far as the text shows.
     floats = each.shape is not None and each.shape.dtype in ("f16", "f32")
-    forward = labels == "b01f_01io->b01f" and "rhs_reversal" not in each.attributes
+    forward = (
+        each.attribute("labels") == "b01f_01io->b01f" and "rhs_reversal" not in each.attributes
+    )
     eigen = each.fusion is None and floats and forward
     return "Eigen" if eigen else "loops generated by XLA"

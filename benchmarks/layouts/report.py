@@ -17,6 +17,7 @@ from benchmarks.common.tables import interval, milliseconds, quartiles, reported
 from benchmarks.layouts import Settings
 from benchmarks.layouts.comparison import LayoutResult, Row, measure
 
+_PASSES = {"train": "a training step", "forward": "a forward pass"}
 _COLORS = {"NHWC": frame.BLUE, "NCHW": frame.ORANGE}
 _CLAIM_OF_2018 = 27 / 40  # see the README: from 27 to 40 iterations a second
 _NEGLIGIBLE = 0.02  # a ratio this close to 1 is no reason to choose
@@ -38,9 +39,7 @@ def compare_layouts(settings: Settings) -> Finding:
     show(rows, ceilings, peak)
     explained = [row._asdict() | {"explanation": explain(row)} for row in rows]
     content = {"ceilings": ceilings, "device_peak_bytes": peak, "rows": explained}
-    ratios = [
-        row.combination._asdict() | row.ratio._asdict() | {"pass": row.passing} for row in rows
-    ]
+    ratios = [r.combination._asdict() | r.ratio._asdict() | {"pass": r.passing} for r in rows]
     picture = (draw(rows), "NHWC and NCHW")
     return Finding(described, answer(rows), content, {"ratios": ratios}, *picture)
 
@@ -62,7 +61,7 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         "": Row.title,
         "floor, ms": both(lambda r: reported(r.floor_seconds, milliseconds)),
         "time / floor": both(
-            lambda r: reported(r.floor_seconds, lambda seconds: f"{r.time.median / seconds:.1f}")
+            lambda r: reported(r.floor_seconds, lambda floor: f"{r.time.median / floor:.1f}")
         ),
         "compilation, s": both(lambda r: f"{r.compile_seconds:.1f}"),
         "memory, MiB": both(lambda r: reported(r.memory_bytes, lambda b: f"{b / MIB:.1f}")),
@@ -102,7 +101,6 @@ def answer(rows: Sequence[Row]) -> str:
     different = [row.ratio for row in chosen if not row.same_program]
     faster = sum(each.high < 1 - _NEGLIGIBLE for each in different)
     slower = sum(each.low > 1 + _NEGLIGIBLE for each in different)
-    what = {"train": "a training step", "forward": "a forward pass"}[passing]
     ratios = [row.ratio.value for row in chosen]
     spread = f"95 % interval {chosen[0].ratio.low:.2f} to {chosen[0].ratio.high:.2f}"
     if len(ratios) > 1:
@@ -110,17 +108,15 @@ def answer(rows: Sequence[Row]) -> str:
             f"geometric mean of {len(ratios)} combinations from {min(ratios):.2f} to "
             f"{max(ratios):.2f}; NCHW is significantly faster in {faster}, slower in {slower}"
         )
-    if faster and slower:
-        advice = "the better layout depends on the combination: see the table"
-    elif slower:
-        advice = "keep NHWC"
-    elif faster > len(ratios) / 2:
-        advice = "take --layout NCHW"
-    elif faster:
-        advice = "NCHW is better in some combinations: see the table"
-    else:
-        advice = "there is no significant difference: keep NHWC"
-    mean = statistics.geometric_mean(ratios)
+    cases = (
+        (faster and slower, "the better layout depends on the combination: see the table"),
+        (slower, "keep NHWC"),
+        (faster > len(ratios) / 2, "take --layout NCHW"),
+        (faster, "NCHW is better in some combinations: see the table"),
+        (True, "there is no significant difference: keep NHWC"),
+    )
+    advice = next(text for holds, text in cases if holds)
+    what, mean = _PASSES[passing], statistics.geometric_mean(ratios)
     return f"the time of {what} in NCHW relative to NHWC is {mean:.2f} ({spread}); {advice}"
 
 
@@ -130,29 +126,28 @@ def explain(row: Row) -> str:
         return "not reported: this backend does not print its programs"
     if row.same_program:
         return "XLA compiles both layouts to the same instructions; any difference is noise"
-    both = row.layouts.values()
-    moved = "".join(
-        f"; {layout} transposes {result.moves.transpose_bytes / MIB:.1f} MiB and copies "
-        f"{result.moves.copy_bytes / MIB:.1f} MiB"
-        for layout, result in row.layouts.items()
-    )
-    work = [Counter(result.convolutions) for result in both]
-    forms = [Counter(c.form() for c in result.convolutions) for result in both]
-    total, alike = max(each.total() for each in work), (work[0] & work[1]).total()
-    if total == 0:
-        return "there are no convolutions" + moved
-    inputs = Counter(c.input for c in row.layouts["NHWC"].convolutions)
-    mostly = f"(mostly {inputs.most_common(1)[0][0]} in memory)"
-    if alike == total:
-        found = f"all {total} convolutions are the same in both programs {mostly}"
-    elif forms[0] == forms[1]:
-        found = (
+    found = [result.convolutions for result in row.layouts.values()]
+    work, forms = map(Counter, found), [Counter(c[:4] for c in each) for each in found]
+    total, alike = max(map(len, found)), (next(work) & next(work)).total()
+    inputs = Counter(c.input for c in found[0]).most_common(1)
+    mostly = f"(mostly {inputs[0][0]} in memory)" if inputs else ""
+    same = "are the same in both programs"
+    cases = (
+        (total == 0, "there are no convolutions"),
+        (alike == total, f"all {total} convolutions {same} {mostly}"),
+        (
+            forms[0] == forms[1],
             f"all {total} convolutions have the same orders and run the same code in both programs "
-            f"{mostly}; {total - alike} have other sizes or padding"
-        )
-    else:
-        found = f"{alike} of {total} convolutions are the same in both programs"
-    return found + moved
+            f"{mostly}; {total - alike} have other sizes or padding",
+        ),
+        (True, f"{alike} of {total} convolutions {same}"),
+    )
+    moved = (
+        f"{layout} transposes {moves.transpose_bytes / MIB:.1f} MiB and copies "
+        f"{moves.copy_bytes / MIB:.1f} MiB"
+        for layout, moves in ((layout, result.moves) for layout, result in row.layouts.items())
+    )
+    return "; ".join((next(text for holds, text in cases if holds), *moved))
 
 
 def draw(rows: Sequence[Row]) -> Figure:
@@ -160,12 +155,9 @@ def draw(rows: Sequence[Row]) -> Figure:
     size = (12, 2.2 + 0.45 * len(rows))
     figure, panels = frame.panels(1, 2, size, sharey=True, width_ratios=(3, 2))
     times, ratios = panels[0]
-    groups = []
-    for row in rows:
-        bars = {o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()}
-        groups.append((row.title(), row.combination.batch_size, bars))
-    frame.draw_bars(times, groups, _COLORS, horizontal=True)
-    times.invert_yaxis()  # of both panels, which share the axis
+    bars = [{o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()} for row in rows]
+    titles, images = map(Row.title, rows), (row.combination.batch_size for row in rows)
+    frame.draw_bars(times, list(zip(titles, images, bars, strict=True)), _COLORS)
     frame.legend_above(times, columns=3)
 
     values, low, high = np.transpose([row.ratio[:3] for row in rows])

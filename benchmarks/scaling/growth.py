@@ -1,5 +1,6 @@
 """What the scaling benchmark varies and measures, and how each quantity should grow."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -56,13 +57,15 @@ class Quantity(NamedTuple):
 
 
 _AS_STEP: dict[str, float | None] = {"images": 0, "side": 2, "batch": 1}
+# Of the steps' memory: micro-batches bound it, and shrink with the side down to a minimum.
+_MICRO: dict[str, float | None] = {"images": 0, "side": None, "batch": 0}
 TIMES = (
     Quantity("epoch_seconds", "epoch, derived", "s", 1, {"images": 1, "side": 2, "batch": 0}),
     Quantity("compile_seconds", "compilation", "s", 1, {"images": 0, "side": 0, "batch": 0}),
     Quantity("step_seconds", "step", "ms", 1e-3, _AS_STEP),
     Quantity("pick_seconds", "picking a batch", "ms", 1e-3, _AS_STEP),
     Quantity("shuffle_seconds", "shuffling", "ms", 1e-3, {"images": 1}),
-    Quantity("open_seconds", "opening the data", "ms", 1e-3, {"images": 0}),
+    Quantity("open_seconds", "mapping the images", "ms", 1e-3, {"images": 0}),
 )
 MEMORY = (
     Quantity("peak_bytes", "peak", "MiB", MIB, {"images": None, "side": None, "batch": None}),
@@ -115,22 +118,14 @@ def curve(rows: Sequence[Row], sweep: str, quantity: Quantity) -> list[tuple[int
 
 def slopes_of(sweeps: Mapping[str, Sequence[Row]]) -> list[Slope]:
     """The slope of every quantity in every sweep that shows it."""
-    return [
-        slope_of(rows, sweep, quantity)
-        for sweep, rows in sweeps.items()
-        for quantity in QUANTITIES
-        if sweep in quantity.expected
-    ]
-
-
-def slope_of(rows: Sequence[Row], sweep: str, quantity: Quantity) -> Slope:
-    """A quantity's measured and expected slope."""
-    expected = quantity.expected[sweep]
-    if quantity.key == "step_bytes" and any(row.micro_batch is not None for row in rows):
-        # Micro-batches bound a step's memory. They get smaller with the side, down to a minimum, so
-        # that there is no single power.
-        expected = {"images": 0, "side": None, "batch": 0}[sweep]
-    return Slope(sweep, quantity.key, fit_slope(curve(rows, sweep, quantity)), expected)
+    slopes = []
+    for (sweep, rows), quantity in itertools.product(sweeps.items(), QUANTITIES):
+        divided = any(row.micro_batch is not None for row in rows)
+        expected = _MICRO if divided and quantity.key == "step_bytes" else quantity.expected
+        if sweep in expected:
+            measured = fit_slope(curve(rows, sweep, quantity))
+            slopes.append(Slope(sweep, quantity.key, measured, expected[sweep]))
+    return slopes
 
 
 def fit_slope(points: Sequence[tuple[float, float]]) -> float | None:

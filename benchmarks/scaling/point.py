@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax.training.train_state import TrainState
 
 import flaxae
 from benchmarks.common import device
 from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
 from benchmarks.common.timing import seconds_of
-from benchmarks.scaling.dataset import NAME, images_path
 from benchmarks.scaling.growth import Point, Row, to_row
-from flaxae.data import store
 from flaxae.data.batches import epoch_order, training_batches, training_rows
 from flaxae.training.devices import place
 from flaxae.training.epoch import Call, EpochSums, Trainer
@@ -33,51 +32,44 @@ _PICKED = 20  # batches in a sample of picking
 
 
 def measure(
-    folder: Path, point: Point, filters: tuple[int, ...], repeats: int
+    file: Path, point: Point, filters: tuple[int, ...], repeats: int
 ) -> tuple[dict[str, Any], Row]:
-    """The device and the measurements; `folder` holds the prepared dataset.
+    """The device and the measurements; `file` holds the images.
 
     Raises:
-        ValueError: the dataset is not that of the point.
+        ValueError: the images are not those of the point.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
     model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
     flaxae.configure_jax(model, compilation_cache="off")
-    data, turns = flaxae.DataConfig(dataset=NAME, data_dir=str(folder.absolute())), range(repeats)
-    opening = [seconds_of(partial(store.load, data)) for _ in turns]
-    split = store.load(data)["train"]
+    opening, turns = partial(np.load, file, mmap_mode="r"), range(repeats)
+    split = flaxae.Split(opening())
     if split.images.shape != (point.images, point.side, point.side, 1):
-        raise ValueError(f"{folder} holds images of the shape {split.images.shape}")
+        raise ValueError(f"{file} holds images of the shape {split.images.shape}")
+    samples = {"open_seconds": [seconds_of(opening) for _ in turns]}
 
-    rngs, placement = (
-        make_rngs(_SEED),
-        place(model, compute, flaxae.DeviceConfig(), split.image_shape),
-    )
+    placement = place(model, compute, flaxae.DeviceConfig(), split.image_shape)
+    rngs = make_rngs(_SEED)
     optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
     state = create_train_state(model.build(compute, split.image_shape), optimizer, rngs.init)
     state = placement.replicate(state)
     options: dict[str, Any] = {"batch_size": point.batch, "data_on_device": False, "seed": _SEED}
     trainer = Trainer(split, flaxae.ObjectiveConfig(), placement, rngs.train, **options)
-    compilation = seconds_of(lambda: trainer.compile(state, 0))
+    samples["compile_seconds"] = [seconds_of(lambda: trainer.compile(state, 0))]
 
     for _ in training_batches(split, point.batch, _SEED, epoch=1):
         pass  # maps the images that an epoch maps
     peak = peak_bytes()  # read here, because `private_growth` resets the system's record
     _, order = private_growth(lambda: epoch_order(_SEED, 2, point.images))
-    shuffling = [seconds_of(partial(epoch_order, _SEED, turn, point.images)) for turn in turns]
-    picking = [pick(split, point.batch, turn) for turn in turns]
-    steps, growth = private_growth(lambda: bursts(trainer, state, repeats))
-    samples = {
-        "open_seconds": opening,
-        "compile_seconds": [compilation],
-        "shuffle_seconds": shuffling,
-        "pick_seconds": picking,
-        "step_seconds": steps,
-    }
+    samples["shuffle_seconds"] = [
+        seconds_of(partial(epoch_order, _SEED, turn, point.images)) for turn in turns
+    ]
+    samples["pick_seconds"] = [pick(split, point.batch, turn) for turn in turns]
+    samples["step_seconds"], growth = private_growth(lambda: bursts(trainer, state, repeats))
     memory = {
         "peak_bytes": max(peak, peak_bytes()),
         "step_bytes": device.peak_bytes() or growth,  # of the device, if it has its own memory
-        "mapped_bytes": mapped_of(images_path(folder)),
+        "mapped_bytes": mapped_of(file),
         "order_bytes": order,
     }
     row = to_row(point, trainer.steps_per_epoch, placement.micro_batch, samples, memory)

@@ -25,7 +25,7 @@ def run_sweeps(settings: Settings) -> Finding:
     """
     plan = SMOKE if settings.smoke else FULL
     chosen = plan.all_points(settings.sweeps)
-    dataset.require_space(max(dataset.size(point.images, point.side) for point in chosen))
+    dataset.require_space(max(point.images * point.side**2 for point in chosen))
     varied = f"varied: {', '.join(settings.sweeps)}; default: {plan.default.title()}"
     print(f"{len(chosen)} points, a process each; {varied}", flush=True)
     device: Device = {}
@@ -38,14 +38,12 @@ def run_sweeps(settings: Settings) -> Finding:
             continue
         device, rows[point] = found
         step, peak = (rows[point].values[key] or 0 for key in ("step_seconds", "peak_bytes"))
-        shown = f"step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB"
-        print(f"{point.title()}: {shown}", flush=True)
+        print(
+            f"{point.title()}: step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB", flush=True
+        )
     if not rows:
         raise next(iter(failures.values()))
-    sweeps = {
-        sweep: [rows[point] for point in plan.points(sweep) if point in rows]
-        for sweep in settings.sweeps
-    }
+    sweeps = {s: [rows[p] for p in plan.points(s) if p in rows] for s in settings.sweeps}
     slopes = slopes_of(sweeps)
     report.show(sweeps, slopes)
     not_measured = [point._asdict() | {"why": str(why)} for point, why in failures.items()]
@@ -60,9 +58,9 @@ def measurements(
 ) -> Iterator[tuple[Point, tuple[Device, Row] | WorkerFailed]]:
     """The measurements of each point, or why there are none; writes one dataset at a time."""
     for (images, side), same in itertools.groupby(chosen, lambda point: point[:2]):
-        with dataset.on_disk(images, side) as folder:
+        with dataset.on_disk(images, side) as file:
             for point in same:
                 try:
-                    yield point, in_process(measure, folder, point, plan.filters, repeats)
+                    yield point, in_process(measure, file, point, plan.filters, repeats)
                 except WorkerFailed as error:  # the system may end it where memory is short
                     yield point, error

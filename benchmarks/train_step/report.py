@@ -1,6 +1,7 @@
 """The tables, the answer and the picture of the benchmark of the training step."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -34,12 +35,13 @@ def compare_steps(settings: Settings) -> Finding:
             times = (f"{name} {milliseconds(r.wall.median)}" for name, r in row.results.items())
             print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
     show(rows, ceilings)
+    keys = ("model", "batch_size", "variant", "seconds", "ratio", "low", "high")
     lines = [
-        {"model": row.model, "batch_size": row.batch_size, "variant": name}
-        | {"seconds": result.wall.median, "ratio": result.ratio.value}
-        | {"low": result.ratio.low, "high": result.ratio.high}
-        for row in rows
-        for name, result in row.results.items()
+        dict(
+            zip(keys, (r.model, r.batch_size, name, found.wall.median, *found.ratio), strict=False)
+        )
+        for r in rows
+        for name, found in r.results.items()
     ]
     content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
     return Finding(described, answer(rows), content, {"rows": lines}, *picture)
@@ -48,7 +50,7 @@ def compare_steps(settings: Settings) -> Finding:
 def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
     """Prints all tables."""
 
-    def cell(row: Row, variant: str) -> str:
+    def cell(variant: str, row: Row) -> str:
         if variant not in row.results:
             return "-"
         result = row.results[variant]
@@ -56,11 +58,9 @@ def show(rows: Sequence[Row], ceilings: Ceilings) -> None:
         return f"{milliseconds(result.wall.median)}{ratio}"
 
     present = [v.name for v in VARIANTS if any(v.name in row.results for row in rows)]
-    tables.show_table(
-        "\nWall time of a step, ms (relative to flaxae fast)",
-        ("model", "batch", *present),
-        [(row.model, str(row.batch_size), *(cell(row, name) for name in present)) for row in rows],
-    )
+    columns = {"model": lambda row: row.model, "batch": lambda row: str(row.batch_size)}
+    columns |= {name: partial(cell, name) for name in present}
+    tables.show("Wall time of a step, ms (relative to flaxae fast)", columns, rows)
     for row in rows:
         _show_row(row)
     print(
@@ -108,9 +108,8 @@ def draw(rows: Sequence[Row]) -> Figure:
         groups = []
         for row in (row for row in rows if row.model == model):
             bars = {name: frame.Bar(r.wall, row.floor_seconds) for name, r in row.results.items()}
-            groups.append((str(row.batch_size), row.batch_size, bars))
+            groups.append((f"batch {row.batch_size}", row.batch_size, bars))
         frame.draw_bars(axes, groups, _COLOR_OF)
         axes.set_title(model, loc="left", fontsize=10)
     frame.legend_above(panels[0, 0], columns=4, place="right")
-    panels[-1, 0].set_xlabel("images in a step")
     return figure

@@ -31,6 +31,18 @@ IMPORTS = {
 }
 
 
+_SECONDS = {
+    "": lambda line: line[0],
+    "median, s": lambda line: f"{summarize(line[1]).median:.2f}",
+    "smallest to largest": lambda line: f"{min(line[1]):.2f} to {max(line[1]):.2f}",
+}
+_MEBIBYTES = {
+    "epoch": lambda row: str(row["epoch"]),
+    "private": lambda row: tables.reported(row["private_bytes"], lambda b: f"{b / MIB:,.0f}"),
+    "peak so far": lambda row: f"{row['peak_bytes'] / MIB:,.0f}",
+}
+
+
 def measure_costs(settings: Settings) -> Finding:
     """Measures, and prints the tables."""
     described = device.describe_device()
@@ -38,37 +50,25 @@ def measure_costs(settings: Settings) -> Finding:
     imports, starts = import_seconds(settings.repeats), start_seconds(settings.repeats)
     with tempfile.TemporaryDirectory(prefix="flaxae-memory-") as folder:
         memory = watch(Path(folder), "run", settings.epochs)
-    named = {f"import, {name}": samples for name, samples in imports.items()}
-    named |= {f"first step, {name}": samples for name, samples in starts.items()}
-    seconds = {
-        "": lambda name: name,
-        "median, s": lambda name: f"{summarize(named[name]).median:.2f}",
-        "smallest to largest": lambda name: f"{min(named[name]):.2f} to {max(named[name]):.2f}",
-    }
-    tables.show("Seconds from the start of a process", seconds, named)
-    mebibytes = {
-        "epoch": lambda row: str(row["epoch"]),
-        "private": lambda row: tables.reported(row["private_bytes"], lambda b: f"{b / MIB:,.0f}"),
-        "peak so far": lambda row: f"{row['peak_bytes'] / MIB:,.0f}",
-    }
+    lines = [(f"import, {name}", samples) for name, samples in imports.items()]
+    lines += [(f"first step, {name}", samples) for name, samples in starts.items()]
+    tables.show("Seconds from the start of a process", _SECONDS, lines)
     chosen = [*memory[: -1 : max(1, len(memory) // 10)], memory[-1]]
-    tables.show("Memory by epoch, MiB", mebibytes, chosen)
-    medians = {name: summarize(samples).median for name, samples in (imports | starts).items()}
-    peak = memory[-1]["peak_bytes"] / MIB
+    tables.show("Memory by epoch, MiB", _MEBIBYTES, chosen)
+    content = {"import_seconds": imports, "first_step_seconds": starts}
+    brief: dict[str, Any] = {
+        key: {name: summarize(samples).median for name, samples in named.items()}
+        for key, named in content.items()
+    }
+    first, peak = brief["first_step_seconds"], memory[-1]["peak_bytes"] / MIB
     late = [row["private_bytes"] for row in memory[len(memory) // 2 :]]
     private = None if None in late else [min(late) / MIB, max(late) / MIB]
     answer = (
-        f"`flaxae train` finishes its first step after {medians['cold']:.1f} s "
-        f"({medians['warm']:.1f} s with cached programs) and holds at most {peak:,.0f} MiB"
+        f"`flaxae train` finishes its first step after {first['cold']:.1f} s "
+        f"({first['warm']:.1f} s with cached programs) and holds at most {peak:,.0f} MiB"
     )
-    content = {"import_seconds": imports, "first_step_seconds": starts, "memory": memory}
-    brief = {
-        "import_seconds": {name: medians[name] for name in imports},
-        "first_step_seconds": {name: medians[name] for name in starts},
-        "peak_mib": peak,
-        "private_mib_of_second_half": private,
-    }
-    return Finding(described, answer, content, brief)
+    brief |= {"peak_mib": peak, "private_mib_of_second_half": private}
+    return Finding(described, answer, {**content, "memory": memory}, brief)
 
 
 def import_seconds(repeats: int) -> dict[str, list[float]]:

@@ -37,9 +37,7 @@ def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array
     """The jitted `(state, batch, rng) -> (state, metrics)`, the first state, and the rng."""
     compute = flaxae.ComputeConfig() if form == "fast" else flaxae.ComputeConfig(kernels="plain")
     config, rngs = model_config(workload), make_rngs(0)
-    optimizer = make_optimizer(
-        flaxae.OptimizerConfig(), steps=1
-    )  # the rate does not depend on the steps
+    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)  # a rate without a schedule
     fresh = create_train_state(config.build(compute, workload.image_shape), optimizer, rngs.init)
     fresh = fresh.replace(params=with_weights(fresh.params, workload))
     sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig())

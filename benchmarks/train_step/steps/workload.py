@@ -45,10 +45,7 @@ class Layer(NamedTuple):
 
     def for_torch(self) -> np.ndarray:
         """Convolutions as OIHW, transposed ones rotated, as IOHW, dense ones as [output, input]."""
-        kernel = (
-            self.kernel[::-1, ::-1].swapaxes(2, 3) if self.kind == "transposed" else self.kernel
-        )
-        return np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
+        return np.ascontiguousarray(np.moveaxis(self.for_keras(), (-1, -2), (0, 1)))
 
 
 class Workload(NamedTuple):
@@ -79,13 +76,12 @@ def layers(workload: Workload) -> list[Layer]:
         bias = generator.normal(0, 0.05, shape[-1]).astype(np.float32)
         return Layer(kind, kernel, bias, stride, True, pooled)
 
-    found = []
     if workload.model == "fully_connected":
         pixels = math.prod(workload.image_shape)
         units = [pixels, *workload.hidden_units, *workload.hidden_units[-2::-1], pixels]
         found = [layer("dense", pair) for pair in itertools.pairwise(units)]
     else:
-        channels = workload.image_shape[2]
+        found, channels = [], workload.image_shape[2]
         pooled = workload.model == "convolutional"
         for filters in workload.filters:
             found.append(layer("convolution", (3, 3, channels, filters)))

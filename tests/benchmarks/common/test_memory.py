@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ def test_growth_is_the_peak_above_the_memory_before():
 
 
 def test_memory_is_unknown_where_the_system_does_not_report_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_PROCESS", tmp_path)
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=2**20))  # as on macOS
+    monkeypatch.setattr(memory.psutil, "Process", lambda: process)
     assert mapped_of(tmp_path) is None
-    monkeypatch.setattr(memory, "_PROCESS", tmp_path / "absent")
     assert private_growth(lambda: 7) == (7, None)
 
 

@@ -29,7 +29,7 @@ def test_every_convolution_of_a_cpu_program_is_found():
 
 def test_on_cpu_both_layouts_have_the_same_convolutions():
     nhwc, nchw = (
-        Counter(c.form() for c in convolutions(_program(f"cpu_{layout}"), "cpu"))
+        Counter(c[:4] for c in convolutions(_program(f"cpu_{layout}"), "cpu"))
         for layout in ("nhwc", "nchw")
     )
     assert nhwc == nchw

@@ -10,7 +10,7 @@ from benchmarks.scaling.growth import (
     Row,
     Slope,
     fit_slope,
-    slope_of,
+    slopes_of,
 )
 
 _STEP = next(quantity for quantity in QUANTITIES if quantity.key == "step_seconds")
@@ -34,7 +34,7 @@ def test_fewer_than_two_points_have_no_slope():
     assert fit_slope([(5, 5)]) is None
     assert fit_slope([]) is None
     rows = [_row(point, step_seconds=None) for point in FULL.points("side")]
-    assert slope_of(rows, "side", _STEP) == Slope("side", "step_seconds", None, 2)
+    assert Slope("side", "step_seconds", None, 2) in slopes_of({"side": rows})
 
 
 def test_every_sweep_has_expected_slopes_of_time_and_memory():
@@ -49,10 +49,10 @@ def test_every_sweep_has_expected_slopes_of_time_and_memory():
 def test_micro_batches_bound_the_memory_of_a_step(
     micro_batch: int | None, batch: int, side: int | None
 ):
-    own = next(quantity for quantity in MEMORY if quantity.key == "step_bytes")
     rows = [_row(point)._replace(micro_batch=micro_batch) for point in FULL.points("batch")]
-    assert slope_of(rows, "batch", own).expected == batch
-    assert slope_of(rows, "side", own).expected == side
+    slopes = slopes_of({"batch": rows, "side": rows})
+    found = {slope.sweep: slope.expected for slope in slopes if slope.quantity == "step_bytes"}
+    assert found == {"batch": batch, "side": side}
 
 
 def test_a_sweep_varies_one_quantity_through_the_default():
