@@ -27,13 +27,15 @@ def describe_device() -> dict[str, Any]:
     """The device of the computation, its driver, and the machine's processor."""
     device = jax.devices()[0]
     affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 0))
-    processor = re.search(r"model name\s*:\s*(.+)", _output("cat", "/proc/cpuinfo"))
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    driver = _DRIVERS.get(runtime())
     return {
         "kind": device.device_kind,
         "platform": device.platform,
         "runtime": runtime(),
         "platform_version": device.client.platform_version,
-        "driver": _output(*_DRIVERS.get(runtime(), ("true",))).splitlines()[-1],
+        "driver": _output(*driver).splitlines()[-1] if driver else NOT_REPORTED,
         "processor": processor[1] if processor else platform.processor() or NOT_REPORTED,
         "cores": len(affinity(0)),
         "devices": len(jax.devices()),
