@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import jax
 from flax.training.train_state import TrainState
 
-from flaxae.config import TrainConfig, to_json
+from flaxae.config import TrainConfig
+from flaxae.config.serialization import to_json
 from flaxae.errors import InputError, RunError
 from flaxae.runs.workdir import write_atomically
 from flaxae.training.epoch import EpochSums

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypedDict
 
 import msgspec
 
-from flaxae.config import TrainConfig, differences, from_json, to_json
+from flaxae.config import TrainConfig
+from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import flaxae
-from flaxae.config import SCHEMA
+from flaxae.config.serialization import SCHEMA
 from flaxae.runs.workdir import read_config
 
 OLD = Path(__file__).parents[1] / "fixtures/run_schema_1"

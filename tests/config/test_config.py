@@ -7,7 +7,8 @@ import pytest
 
 from flaxae.commands.evaluate import Options as EvaluateOptions
 from flaxae.commands.reconstruct import Options as ReconstructOptions
-from flaxae.config import TrainConfig, differences, from_flags, from_json, to_json
+from flaxae.config import TrainConfig, from_flags
+from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.data import DataConfig
 from flaxae.errors import InputError
 from flaxae.models.convolutional.config import ConvolutionalConfig

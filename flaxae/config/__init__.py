@@ -1,27 +1,23 @@
-"""The config of a run: frozen dataclasses, from flags and to JSON and back.
+"""The config of a run: frozen dataclasses, and how they are made from flags.
 
 Every room keeps its options beside what they are for; this module puts them together. It imports
 nothing heavy, because every command reads it, `--help` included.
 """
 
 import dataclasses
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from flaxae.data import DataConfig
-from flaxae.errors import InputError, Options, checked_option, option_types, require
+from flaxae.errors import InputError, Options, option_types, require
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig, ModelConfig
 from flaxae.objectives import ObjectiveConfig
 from flaxae.training import DeviceConfig, OptimizerConfig
-
-SCHEMA = 2  # of config.json; 1 is that of flaxae 0.1, which had no such number
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +102,13 @@ def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
 
 def sections(model: type[ModelConfig]) -> dict[str, type[Any]]:
     """The groups of options of a run of `model`, by the field of `TrainConfig`."""
-    groups = {name: kind for name, kind in option_types(TrainConfig).items() if _is_group(kind)}
+    groups = {name: kind for name, kind in option_types(TrainConfig).items() if is_group(kind)}
     return groups | {"model": model}
 
 
 def own_fields() -> list[str]:
     """The options of `TrainConfig` that belong to no group."""
-    return [name for name, kind in option_types(TrainConfig).items() if not _is_group(kind)]
+    return [name for name, kind in option_types(TrainConfig).items() if not is_group(kind)]
 
 
 def parse_checkpoint(value: str | int) -> str | int:
@@ -129,87 +125,8 @@ def parse_checkpoint(value: str | int) -> str | int:
     return int(value)
 
 
-def to_json(config: TrainConfig) -> str:
-    """The config as indented JSON text with a final newline."""
-    values = {"schema": SCHEMA, **dataclasses.asdict(config)}
-    values["model"] = {"name": config.model.name, **values["model"]}
-    return json.dumps(values, indent=2) + "\n"
-
-
-def from_json(text: str) -> TrainConfig:
-    """The inverse of `to_json`; also reads the config of flaxae 0.1.
-
-    Raises:
-        InputError: a field is missing, unknown, of another type or out of range, or a later
-            version wrote the file.
-        ValueError: the text is no JSON.
-    """
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise InputError(f"expected a JSON object, got {text[:40]!r}")
-    schema = values.pop("schema", None)
-    if schema is None:
-        values = _from_schema_1(values)
-    elif type(schema) is not int or schema != SCHEMA:
-        raise InputError(
-            f"its schema is {schema!r}, and this version of flaxae reads 1 and {SCHEMA}; "
-            "read it with the version that wrote it, or upgrade: pip install -U flaxae"
-        )
-    return _from_dict(TrainConfig, values)
-
-
-def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """Each flag that makes `new` another run than `old`, as "--flag old there, new here"."""
-    before, now = dict(_fixed_values(old)), dict(_fixed_values(new))
-    return [
-        f"--{name.replace('_', '-')} {before.get(name, 'absent')} there, "
-        f"{now.get(name, 'absent')} here"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-
-
-def _fixed_values(config: Any) -> Iterator[tuple[str, str]]:
-    """Flags and values that make a run this run, as text."""
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if isinstance(value, ModelConfig):
-            yield "model", value.name
-        if dataclasses.is_dataclass(value):
-            yield from _fixed_values(value)
-        elif not f.metadata.get("changeable", False):
-            yield f.name, " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _from_dict(cls: type[Config], values: Any) -> Config:
-    """A config dataclass from its `asdict`; every type is checked.
-
-    A field that does not change a run's result may be missing.
-    """
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    needed = {name for name, f in fields.items() if not f.metadata.get("changeable", False)}
-    found = set(values) if isinstance(values, dict) else set()
-    if not isinstance(values, dict) or not needed <= found <= set(fields):
-        missing, unknown = sorted(needed - found), sorted(found - set(fields))
-        raise InputError(
-            f"{cls.__name__} lacks the fields {missing} and does not know {unknown}: "
-            "the file was written by another version of flaxae, or edited"
-        )
-    kinds = option_types(cls)
-    return cls(**{name: _field_value(name, value, kinds[name]) for name, value in values.items()})
-
-
-def _field_value(name: str, value: Any, kind: Any) -> Any:
-    """The value of a field; a group of options becomes its dataclass."""
-    if kind is ModelConfig:
-        model = value.get("name") if isinstance(value, dict) else None
-        if not isinstance(model, str) or model not in MODELS:
-            raise InputError(f"model is {model!r}; expected one of {', '.join(MODELS)}")
-        return _from_dict(MODELS[model], {k: v for k, v in value.items() if k != "name"})
-    return _from_dict(kind, value) if _is_group(kind) else checked_option(name, value, kind)
-
-
-def _is_group(kind: Any) -> bool:
+def is_group(kind: Any) -> bool:
+    """Whether a field of this type is a group of options."""
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)
 
 
@@ -222,29 +139,3 @@ def _refuse_flag(name: str, model: type[ModelConfig]) -> None:
             f"leave it out, or give --model {owners[0]}"
         )
     raise InputError(f"{flag} is no flag of train")
-
-
-def _from_schema_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Moves the fields of flaxae 0.1 to where they are now; those that are new get defaults."""
-    groups = ("model", "optimizer", "compute", "data")
-    if not all(isinstance(values.get(name), dict) for name in groups):
-        return dict(values)  # which `_from_dict` refuses
-    old = {name: dict(values[name]) for name in groups}
-    model = old["model"]
-    name = model.pop("model", None)
-    if name in MODELS:  # else `_from_dict` refuses it
-        own = {f.name for f in dataclasses.fields(MODELS[name])}
-        foreign = {"filters", "downsample", "hidden_units"} - own
-        model = {k: v for k, v in model.items() if k not in foreign}
-    compute, device = old["compute"], {}
-    for option in ("data_on_device", "steps_per_call"):
-        if option in compute:
-            device[option] = compute.pop(option)
-    compute.pop("compilation_cache", None)  # now a flag of the command, not of the run
-    optimizer = old["optimizer"]
-    objective = {"loss": "bce", "noise_factor": optimizer.pop("noise_factor", None)}
-    known = {"batch_size", "learning_rate", "learning_rate_decay", "decay_steps", "weight_decay"}
-    added = [f for f in dataclasses.fields(OptimizerConfig) if f.name not in known]
-    optimizer |= {f.name: f.default for f in added}
-    moved = {"model": {"name": name, **model}, "objective": objective, "optimizer": optimizer}
-    return {**values, **moved, "data": old["data"], "compute": compute, "device": device}
