@@ -122,7 +122,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Rows) -> Rows:
         kernel, bias = _weights(self, (x.shape[-1], self.features))
-        y = plain.ACTIVATIONS[self.activation](x @ kernel + bias[None])
+        y = _ops(self).ACTIVATIONS[self.activation](x @ kernel + bias[None])
         self.sow("intermediates", "activation", y)
         return y
 

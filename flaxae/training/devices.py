@@ -16,9 +16,8 @@ from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batc
 
 # Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling).
 _MOST_IMAGES, _FEWEST_IMAGES, _MOST_PIXELS = 32, 4, 2**17
-# Steps in a call: on an accelerator a step takes less time than its dispatch. On a CPU, the model's
-# options say how many.
-_STEPS_ON_ACCELERATORS = 50
+# Steps in a call: on an accelerator a step takes less time than its dispatch.
+_STEPS_ON_CPU, _STEPS_ON_ACCELERATORS = 10, 50
 
 
 class Placement(NamedTuple):
@@ -91,7 +90,7 @@ def place(
     in_cache = ops.operations(compute.kernels, platform) is ops.cpu
     height, width, _ = image_shape
     fitting = min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // (height * width)))
-    steps = model.steps_per_call_on_cpu if platform == "cpu" else _STEPS_ON_ACCELERATORS
+    steps = _STEPS_ON_CPU if platform == "cpu" else _STEPS_ON_ACCELERATORS
     return Placement(
         Mesh(jax.devices(), (AXIS,)),
         micro_batch=fitting if in_cache and model.micro_batches else None,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Key
 
@@ -64,7 +65,9 @@ def across_devices(sums: BatchSums, mesh: Mesh) -> BatchSums:
 
     def on_device(state: Any, batch: Batch, keys: Keys) -> Any:
         key = jax.random.fold_in(keys.dropout, lax.axis_index(AXIS))
-        return lax.psum(sums(state, batch, keys._replace(dropout=key)), AXIS)
+        # As one vector, because every sum across devices makes all of them wait.
+        vector, restore = ravel_pytree(sums(state, batch, keys._replace(dropout=key)))
+        return restore(lax.psum(vector, AXIS))
 
     replicated, sharded = PartitionSpec(), PartitionSpec(AXIS)
     sharded_sums = jax.shard_map(
