@@ -17,6 +17,7 @@ from flaxae.data.images import as_array, check_images
 from flaxae.data.sources.array import number_labels
 from flaxae.data.splits import Split, select
 from flaxae.errors import InputError, require
+from flaxae.evaluation.dead_units import dead_units
 from flaxae.evaluation.embedding import Embedding, embed_images
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.models.autoencoder import Autoencoder
@@ -24,10 +25,7 @@ from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
 from flaxae.runs.checkpoints import Restored
 from flaxae.runs.profile import Operation, Profile
-from flaxae.runs.workdir import (
-    DatasetInfo,
-    read_metrics,
-)
+from flaxae.runs.workdir import EVALUATION, DatasetInfo, read_metrics
 from flaxae.training.devices import place
 from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, to_float
@@ -202,8 +200,28 @@ class Run:
         # A training example would be its own nearest neighbor.
         unseen = split in ("validation", "test")
         return embedding_quality(
-            examples("train", True), examples(split, unseen), len(self.class_names)
+            examples("train", True),
+            examples(split, unseen),
+            len(self.class_names),
+            self._folder_beside_the_data(),
         )
+
+    def dead_units(self, split: str = "test", *, images: Any = None) -> dict[str, int]:
+        """How many units of each hidden layer give the same number for all of these images.
+
+        A unit is a feature map of a convolution, or an output of a dense layer. It counts as dead
+        if its activations differ by less than 1e-6.
+
+        Raises:
+            InputError: there is no such split, or the images cannot be used.
+
+        Example:
+            >>> run.dead_units("validation")["encoder/blocks_0/layers_0/activation"]
+            0
+        """
+        part = self._split(split, images, None)
+        layout = self.config.compute.layout
+        return dead_units(self._state, part, self._batch_size, layout)
 
     def export_embedding(
         self,
@@ -286,6 +304,11 @@ class Run:
         """Numbers in the embedding of an image."""
         image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
         return jax.eval_shape(self._encode, image).shape[1]
+
+    def _folder_beside_the_data(self) -> Path:
+        """Where what depends on the dataset alone is kept."""
+        kept = getattr(self.splits["train"].images, "filename", None)  # if it is memory-mapped
+        return self.workdir / EVALUATION if kept is None else Path(kept).parent
 
     @cached_property
     def _eval_step(self) -> tuple[EvalStep, TrainState]:

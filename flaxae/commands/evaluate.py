@@ -25,8 +25,10 @@ def run(options: Options) -> int:
     title = f"{options.split} split, after epoch {trained.epoch}"
     show_quality(title, trained.config.objective.loss, quality)
     embedding = _show_embedding(trained, options.split)
+    dead = trained.dead_units(options.split)
+    print(f"dead units  {sum(dead.values())}, of hidden layers")
     where = {"split": options.split, "epoch": trained.epoch, "step": trained.step}
-    print(json.dumps(where | quality | {"embedding": embedding}))
+    print(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))
     return 0
 
 

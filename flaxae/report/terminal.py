@@ -9,8 +9,17 @@ from rich.table import Table
 if TYPE_CHECKING:
     from flaxae.evaluation.embedding_quality import EmbeddingQuality  # imports scikit-learn
 
-_KINDS = ("embedding", "pca", "pixels")
 _MOST_CLASSES = 12  # of a matrix of numbers that fits a terminal
+_SCORES = {
+    "nn1_accuracy": "1 nearest neighbor, accuracy",
+    "knn_accuracy": "5 nearest neighbors, accuracy",
+    "linear_probe_accuracy": "linear probe, accuracy",
+    "kmeans_accuracy": "k-means, accuracy of assigned classes",
+    "kmeans_nmi": "k-means, normalized mutual information",
+    "kmeans_ari": "k-means, adjusted Rand index",
+    "kmeans_v_measure": "k-means, V-measure",
+    "trustworthiness": "trustworthiness of 5 neighbors",
+}
 # Name -> what a person calls it, and its unit. Other names are shown as they are.
 _NAMES = {
     "rmse": ("RMSE", "of the pixel range 0..1"),
@@ -35,32 +44,30 @@ def show_quality(title: str, loss: str, quality: Mapping[str, Any]) -> None:
 def show_embedding_quality(
     quality: "EmbeddingQuality", class_names: Sequence[str], unseen: bool
 ) -> None:
-    """The embedding's scores beside those of PCA and pixels, and the kNN's confusion matrix."""
-    scores = {
-        f"kNN accuracy (k = {quality.neighbors})": quality.knn_accuracy,
-        "linear probe accuracy": quality.linear_probe_accuracy,
-        "trustworthiness": quality.trustworthiness,
+    """The embedding's scores beside those of PCA and pixels, and the confusion matrix."""
+    best = quality.best_pca_dimensions
+    columns = {
+        "embedding": f"embedding ({quality.dimensions})",
+        "pca": f"PCA ({quality.pca_dimensions})",
+        "best_pca": f"best PCA ({best})",
+        "pixels": "raw pixels",
     }
-    columns = (
-        f"embedding ({quality.dimensions})",
-        f"PCA ({quality.pca_dimensions})",
-        "raw pixels",
-    )
+    kinds = [kind for kind in columns if kind != "best_pca" or best is not None]
     rows = [
-        (name, *(f"{by[kind]:.4f}" if kind in by else "1" for kind in _KINDS))
-        for name, by in scores.items()
-        if by is not None
+        (_SCORES.get(name, name), *(f"{by[kind]:.4f}" if kind in by else "" for kind in kinds))
+        for name, by in quality.scores.items()
     ]
     if rows:
-        show_table("", ("measure", *columns), rows)
+        show_table("", ("measure", *(columns[kind] for kind in kinds)), rows)
     if not unseen:
-        print("no kNN and no linear probe: both learn from the training split; try --split test")
+        print("no classifiers: they learn from the training split; try --split test")
     elif quality.confusion is None:
-        print("no kNN and no linear probe: the dataset has no labels")
+        print("no classifiers: the dataset has no labels")
     elif len(class_names) <= _MOST_CLASSES:
         numbers = [[str(count) for count in counts] for counts in quality.confusion]
         rows = [(name, *counts) for name, counts in zip(class_names, numbers, strict=True)]
-        show_table("kNN: class and predictions", ("", *map(str, range(len(rows)))), rows)
+        title = f"{quality.neighbors} nearest neighbors: class and predictions"
+        show_table(title, ("", *map(str, range(len(rows)))), rows)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,11 +18,8 @@ import flaxae
 from flaxae.data.sources.array import hash_position
 from tests.fixtures.images import synthetic_split
 
-CONFIG = flaxae.TrainConfig(
-    model=flaxae.ConvolutionalConfig(filters=(4, 3)),
-    optimizer=flaxae.OptimizerConfig(batch_size=12),
-    epochs=2,
-)
+CONFIG = flaxae.preset("original", filters=(4, 3), batch_size=12, epochs=2)
+ONE_BY_ONE = replace(CONFIG, device=flaxae.DeviceConfig(steps_per_call=1))
 SPLIT = synthetic_split(60, 0)
 IMAGES = SPLIT.images
 THREE = {
@@ -69,7 +66,7 @@ def test_a_mapping_of_splits_is_used_as_it_is():
     run = flaxae.train(replace(CONFIG, epochs=1), THREE, labels)
     np.testing.assert_array_equal(run.splits["test"].images, THREE["test"])
     assert run.class_names == ("ant", "bee")
-    assert run.evaluate_embedding("test").knn_accuracy is not None
+    assert "knn_accuracy" in run.evaluate_embedding("test").scores
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint64, object, str])
@@ -99,6 +96,46 @@ def test_all_splits_with_targets_in_one_of_them():
     run = flaxae.train(replace(CONFIG, epochs=1), splits)
     parts = [run.evaluate(name)["mse"] for name in ("train", "validation", "test")]
     assert run.evaluate("all")["mse"] == pytest.approx(np.mean(parts), rel=1e-5)
+
+
+def limited_to(limit, **options):
+    return replace(CONFIG, data=flaxae.DataConfig(train_limit=limit), **options)
+
+
+def test_training_images_may_be_limited(tmp_path):
+    """To the first of the split; a run on these alone is the same."""
+    labels = {name: np.arange(24) % 2 for name in THREE}
+    splits = {n: flaxae.Split(i, labels[n], targets=i[:, ::-1]) for n, i in THREE.items()}
+    config = limited_to(14, workdir=str(tmp_path / "run"))
+    run = flaxae.train(config, splits)
+    train = run.splits["train"]
+    np.testing.assert_array_equal(train.images, THREE["train"][:14])
+    np.testing.assert_array_equal(train.labels, labels["train"][:14])
+    np.testing.assert_array_equal(train.targets, THREE["train"][:14, ::-1])
+    assert [len(run.splits[name].images) for name in ("validation", "test")] == [24, 24]
+    assert [record["step"] for record in run.history] == [1, 2]
+    first = splits["train"]._replace(
+        images=train.images, labels=train.labels, targets=train.targets
+    )
+    alone = flaxae.train(CONFIG, {**splits, "train": first})
+    assert timeless(alone.history) == timeless(run.history)
+    loaded = flaxae.load(run.workdir, images=splits)
+    assert len(loaded.splits["train"].images) == 14
+    assert loaded.evaluate("train") == run.evaluate("train")
+    with pytest.raises(flaxae.InputError, match="--train-limit 14 there, 15 here"):
+        flaxae.train(limited_to(15, workdir=str(run.workdir)), splits)
+
+
+@pytest.mark.parametrize("limit", [24, 10**6])
+def test_a_limit_beyond_the_training_images_changes_nothing(limit):
+    runs = [flaxae.train(each, THREE) for each in (limited_to(limit), CONFIG)]
+    assert timeless(runs[0].history) == timeless(runs[1].history)
+
+
+def test_one_array_is_split_before_it_is_limited():
+    whole, limited = (flaxae.train(limited_to(limit), IMAGES).splits for limit in (None, 20))
+    np.testing.assert_array_equal(limited["train"].images, whole["train"].images[:20])
+    np.testing.assert_array_equal(limited["test"].images, whole["test"].images)
 
 
 def test_targets_are_what_the_loss_compares_with():
@@ -293,8 +330,8 @@ def sigint_is_heeded():
 
 
 def test_ctrl_c_raises_after_a_checkpoint(tmp_path, sigint_is_heeded):
-    whole = flaxae.train(CONFIG, IMAGES)
-    config = replace(CONFIG, workdir=str(tmp_path / "run"))
+    whole = flaxae.train(ONE_BY_ONE, IMAGES)
+    config = replace(ONE_BY_ONE, workdir=str(tmp_path / "run"))
     with pytest.raises(KeyboardInterrupt):
         flaxae.train(config, IMAGES, callbacks=[Interrupt()])
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
@@ -314,20 +351,39 @@ class StopAfter(flaxae.Callback):
         return view.step == self.step
 
 
+def assert_interruption_changes_nothing(config, workdir):
+    """Trains at once, and in two parts in a folder, which is returned as a run."""
+    whole = flaxae.train(config, IMAGES)
+    config = replace(config, workdir=str(workdir))
+    flaxae.train(config, IMAGES, callbacks=[StopAfter(5)])
+    assert flaxae.load(workdir, "latest").step == 5
+    run = flaxae.train(config, IMAGES)
+    assert timeless(run.history) == timeless(whole.history)
+    for a, b in zip(*(jax.tree.leaves(r.variables) for r in (run, whole)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    return run
+
+
+def test_an_interrupted_run_distorts_its_images_as_a_whole_one(tmp_path):
+    objective = flaxae.ObjectiveConfig(corrupt=("affine", "mask"), rotation=20.0)
+    config = replace(ONE_BY_ONE, objective=objective, epochs=3)
+    run = assert_interruption_changes_nothing(config, tmp_path / "run")
+    clean = flaxae.train(replace(config, objective=flaxae.ObjectiveConfig()), IMAGES)
+    assert timeless(run.history) != timeless(clean.history)
+    other = replace(config, objective=replace(objective, rotation=3.0), workdir=str(run.workdir))
+    with pytest.raises(flaxae.InputError, match=r"--rotation 20\.0 there, 3\.0 here"):
+        flaxae.train(other, IMAGES)
+
+
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_an_interrupted_cosine_ends_with_the_same_weights(tmp_path, ema_decay):
     optimizer = flaxae.OptimizerConfig(
         batch_size=12, schedule="cosine", warmup=0.2, clip_norm=0.5, beta2=0.95, ema_decay=ema_decay
     )
-    config = replace(CONFIG, optimizer=optimizer, epochs=3)
-    whole = flaxae.train(config, IMAGES)
-    config = replace(config, workdir=str(tmp_path / "run"))
-    flaxae.train(config, IMAGES, callbacks=[StopAfter(5)])
-    run = flaxae.train(config, IMAGES)
+    config = replace(ONE_BY_ONE, optimizer=optimizer, epochs=3)
+    run = assert_interruption_changes_nothing(config, tmp_path / "run")
     assert run.config.optimizer.schedule_epochs == 3
-    assert timeless(run.history) == timeless(whole.history)
-    for a, b in zip(*(jax.tree.leaves(r.variables) for r in (run, whole)), strict=True):
-        np.testing.assert_array_equal(a, b)
+    config = replace(config, workdir=str(run.workdir))
     with pytest.raises(flaxae.InputError, match="--epochs got 4, but the cosine schedule"):
         flaxae.train(replace(config, epochs=4), IMAGES)
 

@@ -20,15 +20,26 @@ def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
     said, result = run_evaluate(tmp_path / "run", capsys)
     assert result["examples"] == 41
     embedding = result["embedding"]
-    assert embedding["knn_accuracy"]["pixels"] == 1  # solid colors
-    assert set(embedding["knn_accuracy"]) == {"embedding", "pca", "pixels"}
-    assert set(embedding["trustworthiness"]) == {"embedding", "pca"}
+    scores = embedding["scores"]
+    assert scores["knn_accuracy"]["pixels"] == 1  # solid colors
+    assert set(scores["knn_accuracy"]) == {"embedding", "pca", "best_pca", "pixels"}
+    assert set(scores) == {
+        "nn1_accuracy",
+        "knn_accuracy",
+        "linear_probe_accuracy",
+        "kmeans_accuracy",
+        "kmeans_nmi",
+        "kmeans_ari",
+        "kmeans_v_measure",
+        "trustworthiness",
+    }
+    assert result["dead_units"]["encoder/blocks_0/layers_0/activation"] == 0
     assert np.sum(embedding["confusion"]) == 41
     assert embedding["class_names"] == ["Red", "Green", "Blue"]
     pictures = tmp_path / "run" / "evaluation" / "test"
     assert embedding["pictures"] == str(pictures)
     assert {path.name for path in pictures.iterdir()} == {"confusion.png", "embedding.png"}
-    for text in ("kNN accuracy (k = 5)", "linear probe", "PCA (24)", "raw pixels", "Green"):
+    for text in ("5 nearest neighbors", "linear probe", "PCA (24)", "raw pixels", "Green"):
         assert text in said
 
 
@@ -36,9 +47,9 @@ def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
 def test_evaluate_does_not_test_on_what_it_learned_from(tmp_path, monkeypatch, capsys, split):
     make_run(tmp_path / "run", monkeypatch, ConvolutionalConfig(filters=(4,), latent_dim=1))
     said, result = run_evaluate(tmp_path / "run", capsys, "--split", split)
-    assert result["embedding"]["knn_accuracy"] is None
-    assert result["embedding"]["trustworthiness"]["embedding"] > 0
-    assert "both learn from the training split; try --split test" in said
+    assert set(result["embedding"]["scores"]) == {"trustworthiness"}
+    assert result["embedding"]["scores"]["trustworthiness"]["embedding"] > 0
+    assert "they learn from the training split; try --split test" in said
 
 
 def test_evaluate_without_labels(tmp_path, monkeypatch, capsys):
