@@ -1,7 +1,8 @@
 """What is minimized and what is measured: pure functions of one batch.
 
-`LOSSES` and `MEASURES` name them. A value is a function, or where to find it as "module:function",
-so that the command line can list the names without importing JAX. A user may add to both.
+`LOSSES`, `MEASURES` and `CORRUPTIONS` name them. A value is a function, or where to find it as
+"module:function", so that the command line can list the names without importing JAX. A user may add
+to them.
 """
 
 import pkgutil
@@ -27,6 +28,13 @@ MEASURES: dict[str, str | Callable[..., Any]] = {
     "ssim": "flaxae.objectives.ssim:structural_similarity",
 }
 
+# (ObjectiveConfig, image, key) -> image: what training does to an input, but not to its target.
+CORRUPTIONS: dict[str, str | Callable[..., Any]] = {
+    "affine": "flaxae.objectives.corruptions:affine",
+    "shift": "flaxae.objectives.corruptions:shift",
+    "mask": "flaxae.objectives.corruptions:mask",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Options):
@@ -44,11 +52,31 @@ class ObjectiveConfig(Options):
     """Per pixel: sigmoid cross-entropy (bce), squared error (mse) or absolute error (l1)."""
     noise_factor: float = 0.0
     """Standard deviation of the Gaussian noise on the input, in units of the pixel range 0..1."""
+    corrupt: tuple[str, ...] = field(default=(), metadata={"choices": CORRUPTIONS})
+    """What training does to the input, one after another: affine, shift, mask (none: nothing)."""
+    rotation: float = 15.0
+    """Affine: largest turn to either side, in degrees, at most 180."""
+    shear: float = 10.0
+    """Affine: largest shear to either side, in degrees, below 90."""
+    scaling: float = 0.1
+    """Affine: largest change of the size to either side, as a fraction of it, below 1."""
+    translation: float = 0.07
+    """Affine and shift: largest move to either side, as a fraction of the image's, at most 1."""
+    mask_size: float = 0.3
+    """Mask: height and width of the black rectangle, as a fraction of the image's, at most 1."""
 
     def check(self) -> None:
         require(self.loss in LOSSES, "--loss", self.loss, f"one of {', '.join(LOSSES)}")
         finite = 0 <= self.noise_factor < float("inf")
         require(finite, "--noise-factor", self.noise_factor, "0 or more")
+        known = f"names among {', '.join(CORRUPTIONS)}, each at most once"
+        fits = set(self.corrupt) <= set(CORRUPTIONS) and len(set(self.corrupt)) == len(self.corrupt)
+        require(fits, "--corrupt", " ".join(self.corrupt), known)
+        require(0 <= self.rotation <= 180, "--rotation", self.rotation, "0 to 180 degrees")
+        require(0 <= self.shear < 90, "--shear", self.shear, "0 <= degrees < 90")
+        require(0 <= self.scaling < 1, "--scaling", self.scaling, "0 <= fraction < 1")
+        require(0 <= self.translation <= 1, "--translation", self.translation, "0 to 1")
+        require(0 < self.mask_size <= 1, "--mask-size", self.mask_size, "0 < fraction <= 1")
 
 
 def find(table: Mapping[str, str | Callable[..., Any]], name: str) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from flaxae.data.batches import AnyArray, Batch, Rows
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import EXTRAS, extras_of
 from flaxae.objectives import LOSSES, MEASURES, ObjectiveConfig, find
-from flaxae.objectives.corruptions import add_noise
+from flaxae.objectives.corruptions import add_noise, corrupt
 from flaxae.objectives.measures import DERIVED, Sums, masked_sums, mean_squared_error
 from flaxae.training.parts import Keys
 
@@ -53,7 +53,7 @@ def gradient_sums(
 ) -> GradientSums:
     """The objective and the loss' gradients, summed over the examples in the mask."""
     images, targets = _inputs_and_targets(batch)
-    inputs = add_noise(images, batch.rows, keys.noise, config.noise_factor)
+    inputs = corrupt(images, batch.rows, keys.noise, config)
 
     def loss_sum(params: optax.Params) -> tuple[Float[Array, ""], Sums]:
         rngs = {"dropout": keys.dropout}
@@ -112,7 +112,10 @@ def eval_step(
     config: ObjectiveConfig,
     measures: tuple[str, ...],
 ) -> Sums:
-    """Sums of the objective and of `measures` over a batch; inputs are noisy as in training."""
+    """Sums of the objective and of `measures` over a batch.
+
+    Inputs are noisy where training's are, but have no other corruption.
+    """
     images, targets = _inputs_and_targets(batch)
     inputs = add_noise(images, batch.rows, keys.noise, config.noise_factor)
     logits, collections = state.apply_fn({"params": state.params}, inputs, mutable=[EXTRAS])
