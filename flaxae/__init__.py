@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flaxae.api.run import Run as Run
     from flaxae.api.train import train as train
     from flaxae.config import TrainConfig as TrainConfig
+    from flaxae.config.flags import preset as preset
     from flaxae.data import DataConfig as DataConfig
     from flaxae.data.splits import Split as Split
     from flaxae.errors import InputError as InputError
@@ -50,6 +51,7 @@ _PUBLIC = {
     "View": "flaxae.training.loop",
     "configure_jax": "flaxae.training.devices",
     "load": "flaxae.api.load",
+    "preset": "flaxae.config.flags",
     "train": "flaxae.api.train",
 }
 __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -12,6 +12,7 @@ from flaxae.api.run import Run, Splits
 from flaxae.config import TrainConfig, parse_checkpoint
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
+from flaxae.data.splits import limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
@@ -71,15 +72,15 @@ def open_run(
     """
     config = read_config(workdir)
 
-    def named_splits() -> Splits:
-        return open_source(config.data).splits()
+    def limited_splits() -> Splits:
+        found = open_source(config.data).splits() if splits is None else splits()
+        return limit_training(found, config.data.train_limit)
 
-    splits = splits or named_splits
     # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
-    dataset = read_dataset_info(workdir) or describe(config.data.dataset, splits(), None)
+    dataset = read_dataset_info(workdir) or describe(config.data.dataset, limited_splits(), None)
     model = config.model.build(config.compute, dataset.image_shape)
     restored = restored or _restore(workdir, config, model, checkpoint)
-    return Run(workdir, config, dataset, model, restored, splits, profile)
+    return Run(workdir, config, dataset, model, restored, limited_splits, profile)
 
 
 def _restore(

@@ -17,7 +17,7 @@ from flaxae.api.run import Run
 from flaxae.config import TrainConfig
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
-from flaxae.data.splits import SPLITS, Split
+from flaxae.data.splits import SPLITS, Split, limit_training
 from flaxae.errors import InputError
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, Progress, Restored, open_checkpoints
@@ -113,7 +113,7 @@ def _refuse_silent(callbacks: Sequence[Any]) -> None:
 def _train(
     config: TrainConfig, workdir: Path, source: Source, callbacks: Sequence[Any], verbose: bool
 ) -> Run:
-    splits = source.splits()
+    splits = limit_training(source.splits(), config.data.train_limit)
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")

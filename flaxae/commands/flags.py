@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from types import UnionType
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import docstring_parser
 
 from flaxae.errors import InputError, option_types
+
+WORDS = ("auto",)  # that a flag of several numbers may take in place of them
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,9 +25,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_flags(
-    parser: argparse.ArgumentParser, title: str, classes: Iterable[type[Any]], names: Iterable[str]
+    parser: argparse.ArgumentParser,
+    title: str,
+    classes: Iterable[type[Any]],
+    names: Iterable[str],
+    recipes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
-    """Adds the fields `names` of the dataclasses as a group of flags."""
+    """Adds the fields `names` of the dataclasses as a group of flags.
+
+    `recipes` are the defaults of single models, by the model's name.
+    """
     group = parser.add_argument_group(title)
     wanted = set(names)
     for cls in classes:
@@ -33,13 +42,19 @@ def add_flags(
         for f in dataclasses.fields(cls):
             if f.name in wanted:
                 wanted.discard(f.name)
-                text = _with_default(helps.get(f.name, "").rstrip("."), f)
+                others = {m: values[f.name] for m, values in recipes.items() if f.name in values}
+                text = _with_default(helps.get(f.name, "").rstrip("."), f, others)
                 group.add_argument(flag_of(f.name), **_argument(f, kinds[f.name]), help=text)
 
 
 def flag_of(name: str) -> str:
     """The flag of a field."""
     return f"--{name.replace('_', '-')}"
+
+
+def command_line(flags: Mapping[str, Any]) -> str:
+    """Values by the name of a flag as one types them."""
+    return " ".join(f"{flag_of(name)} {_text(value)}".rstrip() for name, value in flags.items())
 
 
 def field_docs(cls: type[Any]) -> dict[str, str]:
@@ -56,13 +71,15 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
 def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     """What argparse has to know of a field of this type."""
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    if get_origin(kind) is UnionType:  # an optional value
-        kind = next(each for each in get_args(kind) if each is not type(None))
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:  # None, or a word, or a value
+        kind = next(each for each in get_args(kind) if _is_value(each))
+    choices: Mapping[str, Any] | tuple[str, ...] | None = f.metadata.get("choices")
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(kind) is tuple:
-        return {"type": get_args(kind)[0], "nargs": "*", "metavar": "N"}
-    choices: Mapping[str, Any] | tuple[str, ...] | None = f.metadata.get("choices")
+        if choices is not None:
+            return {"choices": tuple(choices), "nargs": "*"}
+        return {"type": _number_or_word, "nargs": "*", "metavar": "N"}
     if get_origin(kind) is Literal:
         choices = get_args(kind)
     if choices is not None:
@@ -72,10 +89,25 @@ def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     return {"type": converter, "metavar": metavar, "required": required}
 
 
-def _with_default(text: str, f: dataclasses.Field[Any]) -> str:
+def _is_value(kind: Any) -> bool:
+    return kind is not type(None) and get_origin(kind) is not Literal
+
+
+def _number_or_word(text: str) -> int | str:
+    return text if text in WORDS else int(text)
+
+
+_number_or_word.__name__ = "int"  # which argparse names in its error
+
+
+def _with_default(text: str, f: dataclasses.Field[Any], others: Mapping[str, Any]) -> str:
     """The help text, with the default unless the text says itself what none means."""
     text = text.replace("%", "%%")
     if f.default is None or f.default is dataclasses.MISSING:
         return text
-    value = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
-    return f"{text} (default: {value})"
+    values = [_text(f.default), *(f"{model} {_text(value)}" for model, value in others.items())]
+    return f"{text} (default: {'; '.join(values)})" if f.default != () else text
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from flaxae import config
 from flaxae.commands import embed, evaluate, reconstruct, train
-from flaxae.commands.flags import Parser, add_flags
+from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
 from flaxae.commands.options import ProcessOptions
+from flaxae.config import TrainConfig
+from flaxae.config.flags import from_flags, own_fields, sections
+from flaxae.config.presets import PRESETS
 from flaxae.errors import InputError, RunError
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
@@ -47,12 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(command: ModuleType, flags: Mapping[str, Any]) -> Any:
     """The command's `Options` from the flags that were given."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
+    values = {k: _several(v) if isinstance(v, list) else v for k, v in flags.items()}
     if command is not train:
         return command.Options(**values)
     names = _names(ProcessOptions)
     process: dict[str, Any] = {name: values.pop(name) for name in names if name in values}
-    return train.Options(config=config.from_flags(values), **process)
+    config = from_flags(values)
+    if "preset" in values and config.workdir is None:
+        name = config.workdir_path(values["preset"])
+        config = dataclasses.replace(config, workdir=str(name))
+    return train.Options(config=config, **process)
+
+
+def _several(values: list[Any]) -> Any:
+    """The value of a flag that takes numbers, or a word in place of them."""
+    is_word = len(values) == 1 and values[0] in WORDS
+    return values[0] if is_word else tuple(values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,21 +85,33 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of every room, a group each; a model's own flags under the model's name."""
     common = _names(ModelConfig)
-    default = config.TrainConfig().model.name
+    default = TrainConfig().model.name
+    group = parser.add_argument_group("Preset", "Flags that are given win over those of a preset.")
+    group.add_argument("--preset", choices=tuple(PRESETS), help=_preset_help())
     group = parser.add_argument_group("Model")
     text = f"The kind of autoencoder (default: {default})"
     group.add_argument("--model", choices=tuple(MODELS), help=text)
     add_flags(parser, "Every model", [ModelConfig], common)
     seen = set(common)
+    recipes = {name: cls.recipe for name, cls in MODELS.items()}
     for name, cls in MODELS.items():
         own = [each for each in _names(cls) if each not in seen]
         seen |= set(own)
         add_flags(parser, f"{_first_line(cls)} (--model {name})", [cls], own)
-    for section, cls in config.sections(ModelConfig).items():
+    for section, cls in sections(ModelConfig).items():
         if section != "model":
-            add_flags(parser, _first_line(cls), [cls], _names(cls))
-    own = [*config.own_fields(), *_names(ProcessOptions)]
-    add_flags(parser, "Run", [config.TrainConfig, ProcessOptions], own)
+            add_flags(parser, _first_line(cls), [cls], _names(cls), recipes)
+    own = [*own_fields(), *_names(ProcessOptions)]
+    add_flags(parser, "Run", [TrainConfig, ProcessOptions], own)
+
+
+def _preset_help() -> str:
+    """What every preset is for, and what it sets."""
+    texts = [
+        f"{name}: {preset.purpose} ({command_line(preset.flags)})"
+        for name, preset in PRESETS.items()
+    ]
+    return "; ".join(texts)
 
 
 def _first_line(cls: type[Any]) -> str:

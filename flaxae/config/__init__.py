@@ -1,4 +1,4 @@
-"""The config of a run: frozen dataclasses, and how they are made from flags.
+"""The config of a run: frozen dataclasses.
 
 Every room keeps its options beside what they are for; this module puts them together. It imports
 nothing heavy, because every command reads it, `--help` included.
@@ -6,13 +6,12 @@ nothing heavy, because every command reads it, `--help` included.
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flaxae.data import DataConfig
-from flaxae.errors import InputError, Options, option_types, require
+from flaxae.errors import Options, require
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig, ModelConfig
@@ -36,7 +35,8 @@ class TrainConfig(Options):
     model: ModelConfig = field(default_factory=ConvolutionalConfig)
     data: DataConfig = field(default_factory=DataConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = field(default=None)  # type: ignore[assignment] # pyright: ignore
+    """If it is not given: what suits the model."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     device: DeviceConfig = field(default_factory=DeviceConfig)
     workdir: str | None = field(default=None, metadata={"changeable": True})
@@ -47,6 +47,11 @@ class TrainConfig(Options):
     """Seed of initial weights, order of examples, noise and dropout; 0 to 2**32 - 1."""
     profile: bool = field(default=False, metadata={"changeable": True})
     """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
+
+    def __post_init__(self) -> None:
+        if self.optimizer is None and isinstance(self.model, ModelConfig):
+            object.__setattr__(self, "optimizer", OptimizerConfig(**self.model.recipe))
+        super().__post_init__()
 
     def check(self) -> None:
         require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")
@@ -74,41 +79,13 @@ class TrainConfig(Options):
         optimizer = dataclasses.replace(optimizer, schedule_epochs=epochs or self.epochs)
         return dataclasses.replace(self, optimizer=optimizer)
 
-    def workdir_path(self) -> Path:
-        """The absolute path of the run's folder."""
-        name = self.workdir or f"runs/{self.model.name}-{re.sub('[/:]', '-', self.data.dataset)}"
+    def workdir_path(self, preset: str | None = None) -> Path:
+        """The absolute path of the run's folder; its default carries the name of a preset."""
+        name = (
+            self.workdir
+            or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', self.data.dataset)}"
+        )
         return Path(name).expanduser().absolute()
-
-
-def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
-    """A config from flags by name, as {"model": "fully_connected", "batch_size": 64}.
-
-    Raises:
-        InputError: a flag is unknown, belongs to another model, or has a value out of range.
-    """
-    model = MODELS[flags.get("model", ConvolutionalConfig.name)]
-    known = {"model"}
-    parts: dict[str, Any] = {}
-    for section, cls in sections(model).items():
-        names = {f.name for f in dataclasses.fields(cls)} & set(flags)
-        parts[section] = cls(**{name: flags[name] for name in names})
-        known |= names
-    own = {name: flags[name] for name in own_fields() if name in flags}
-    for name in flags:
-        if name not in known | set(own):
-            _refuse_flag(name, model)
-    return TrainConfig(**parts, **own)
-
-
-def sections(model: type[ModelConfig]) -> dict[str, type[Any]]:
-    """The groups of options of a run of `model`, by the field of `TrainConfig`."""
-    groups = {name: kind for name, kind in option_types(TrainConfig).items() if is_group(kind)}
-    return groups | {"model": model}
-
-
-def own_fields() -> list[str]:
-    """The options of `TrainConfig` that belong to no group."""
-    return [name for name, kind in option_types(TrainConfig).items() if not is_group(kind)]
 
 
 def parse_checkpoint(value: str | int) -> str | int:
@@ -128,14 +105,3 @@ def parse_checkpoint(value: str | int) -> str | int:
 def is_group(kind: Any) -> bool:
     """Whether a field of this type is a group of options."""
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)
-
-
-def _refuse_flag(name: str, model: type[ModelConfig]) -> None:
-    flag = f"--{name.replace('_', '-')}"
-    owners = [n for n, c in MODELS.items() if name in {f.name for f in dataclasses.fields(c)}]
-    if owners:
-        raise InputError(
-            f"{flag} belongs to --model {' or '.join(owners)}, and the model is {model.name}; "
-            f"leave it out, or give --model {owners[0]}"
-        )
-    raise InputError(f"{flag} is no flag of train")

@@ -9,9 +9,8 @@ from flaxae.config import TrainConfig, is_group
 from flaxae.errors import InputError, checked_option, option_types
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
-from flaxae.training import OptimizerConfig
 
-SCHEMA = 2  # of config.json; 1 is that of flaxae 0.1, which had no such number
+SCHEMA = 3  # of config.json; 1 is that of flaxae 0.1, which had no such number
 Config = TypeVar("Config")
 
 
@@ -35,10 +34,12 @@ def from_json(text: str) -> TrainConfig:
         raise InputError(f"expected a JSON object, got {text[:40]!r}")
     schema = values.pop("schema", None)
     if schema is None:
-        values = _from_schema_1(values)
+        values = _from_schema_2(_from_schema_1(values))
+    elif schema == 2 and type(schema) is int:
+        values = _from_schema_2(values)
     elif type(schema) is not int or schema != SCHEMA:
         raise InputError(
-            f"its schema is {schema!r}, and this version of flaxae reads 1 and {SCHEMA}; "
+            f"its schema is {schema!r}, and this version of flaxae reads 1 to {SCHEMA}; "
             "read it with the version that wrote it, or upgrade: pip install -U flaxae"
         )
     return _from_dict(TrainConfig, values)
@@ -95,8 +96,39 @@ def _field_value(name: str, value: Any, kind: Any) -> Any:
     return _from_dict(kind, value) if is_group(kind) else checked_option(name, value, kind)
 
 
+# What flaxae 0.1 did, and what schema 2 could not do yet.
+_SCHEDULE_OF_SCHEMA_1 = {
+    "schedule": "staircase",
+    "warmup": 0.0,
+    "schedule_epochs": None,
+    "final_learning_rate": 0.0,
+    "beta2": 0.999,
+    "clip_norm": None,
+    "ema_decay": 0.0,
+}
+_NEW_IN_SCHEMA_3 = {
+    "model": ("dense_units",),
+    "data": ("train_limit",),
+    "objective": ("corrupt", "rotation", "shear", "scaling", "translation", "mask_size"),
+}
+
+
+def _from_schema_2(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the options that are new; their defaults do what was done then."""
+    kinds = option_types(TrainConfig)
+    result = dict(values)
+    for group, names in _NEW_IN_SCHEMA_3.items():
+        old = values.get(group)
+        if not isinstance(old, dict):
+            continue  # which `_from_dict` refuses
+        kind = MODELS.get(str(old.get("name")), ModelConfig) if group == "model" else kinds[group]
+        defaults = {f.name: f.default for f in dataclasses.fields(kind) if f.name in names}
+        result[group] = {**defaults, **old}
+    return result
+
+
 def _from_schema_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Moves the fields of flaxae 0.1 to where they are now; those that are new get defaults."""
+    """Moves the fields of flaxae 0.1 to where schema 2 has them, and adds what was fixed then."""
     groups = ("model", "optimizer", "compute", "data")
     if not all(isinstance(values.get(name), dict) for name in groups):
         return dict(values)  # which `_from_dict` refuses
@@ -114,8 +146,6 @@ def _from_schema_1(values: Mapping[str, Any]) -> dict[str, Any]:
     compute.pop("compilation_cache", None)  # now a flag of the command, not of the run
     optimizer = old["optimizer"]
     objective = {"loss": "bce", "noise_factor": optimizer.pop("noise_factor", None)}
-    known = {"batch_size", "learning_rate", "learning_rate_decay", "decay_steps", "weight_decay"}
-    added = [f for f in dataclasses.fields(OptimizerConfig) if f.name not in known]
-    optimizer |= {f.name: f.default for f in added}
+    optimizer |= _SCHEDULE_OF_SCHEMA_1
     moved = {"model": {"name": name, **model}, "objective": objective, "optimizer": optimizer}
     return {**values, **moved, "data": old["data"], "compute": compute, "device": device}

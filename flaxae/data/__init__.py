@@ -24,8 +24,13 @@ class DataConfig(Options):
     """Folder of prepared datasets (none: $TFDS_DATA_DIR, else TFDS's ~/tensorflow_datasets)."""
     manual_dir: str | None = field(default=None, metadata={"changeable": True})
     """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
+    train_limit: int | None = None
+    """At most so many training images, the first of the split (none: all)."""
 
     def check(self) -> None:
+        if self.train_limit is not None:
+            fits = self.train_limit >= 1
+            require(fits, "--train-limit", self.train_limit, "a whole number from 1")
         from flaxae.data.sources import SOURCES  # which imports this module
 
         if self.dataset in SOURCES:

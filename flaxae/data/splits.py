@@ -39,6 +39,19 @@ class Split(NamedTuple):
         return self.images[rows]
 
 
+def limit_training(splits: Mapping[str, Split], limit: int | None) -> Mapping[str, Split]:
+    """The splits, with at most the first `limit` examples of train."""
+    train = splits.get("train")
+    if limit is None or train is None or len(train.images) <= limit:
+        return splits
+    part = train._replace(
+        images=train.images[:limit],
+        labels=None if train.labels is None else train.labels[:limit],
+        targets=None if train.targets is None else train.targets[:limit],
+    )
+    return {**splits, "train": part}
+
+
 def select(splits: Mapping[str, Split], name: str) -> Split:
     """One split, or with "all" the three of them one after the other.
 

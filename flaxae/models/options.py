@@ -1,7 +1,8 @@
 """Options that every model has. Light to import, because the command line reads them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from flaxae.errors import InputError, Options, require
 
@@ -36,11 +37,12 @@ class ModelConfig(Options):
     # How a CPU runs the model fastest; measured by benchmarks/train_step.
     device_per_core: ClassVar[bool] = True  # one virtual device for each core
     micro_batches: ClassVar[bool] = True  # batches in parts that fit a core's cache
-    steps_per_call_on_cpu: ClassVar[int] = 1  # training steps in one call
+    # Options of the optimizer whose default is another for this model.
+    recipe: ClassVar[Mapping[str, Any]] = {}
 
     latent_dim: int | None = None
     """Size of the embedding, set by one more dense layer (none: the last encoder layer's size)."""
-    activation: Literal["relu", "gelu", "elu", "leaky_relu", "tanh"] = "relu"
+    activation: Literal["relu", "gelu", "elu", "leaky_relu", "tanh"] = "elu"
     """Activation function of the hidden layers."""
     dropout_rate: float = 0.0
     """Probability of dropping a hidden layer's output, in [0, 1)."""

@@ -25,17 +25,17 @@ class OptimizerConfig(Options):
         InputError: a value is out of range, or `schedule` is not in `SCHEDULES`.
 
     Example:
-        >>> flaxae.OptimizerConfig(schedule="cosine", warmup=0.05, batch_size=32).beta2
-        0.999
+        >>> flaxae.OptimizerConfig(schedule="constant", batch_size=32).beta2
+        0.95
     """
 
-    batch_size: int = 256
+    batch_size: int = 16
     """Images in a training step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.02
     """AdamW's highest learning rate: that after the warm-up."""
-    schedule: str = field(default="staircase", metadata={"choices": SCHEDULES})
+    schedule: str = field(default="cosine", metadata={"choices": SCHEDULES})
     """How the learning rate falls: in steps, as half a cosine, or not at all."""
-    warmup: float = 0.0
+    warmup: float = 0.05
     """Fraction of the schedule's steps in which the rate rises linearly from 0, in [0, 1)."""
     schedule_epochs: int | None = None
     """Epochs that warm-up and cosine are spread over (none: the epochs of the first start)."""
@@ -47,7 +47,7 @@ class OptimizerConfig(Options):
     """Staircase: steps between two decays of the learning rate."""
     weight_decay: float = 1e-5
     """AdamW's decoupled decay, on kernels only, per unit of learning rate."""
-    beta2: float = 0.999
+    beta2: float = 0.95
     """AdamW's decay of the mean of squared gradients, in [0, 1)."""
     clip_norm: float | None = None
     """Largest norm of the gradients; larger ones are scaled down to it (none: no clipping)."""
@@ -108,7 +108,7 @@ class DeviceConfig(Options):
     data_on_device: bool = field(default=False, metadata={"changeable": True})
     """Keep all training images on the device and gather batches there."""
     steps_per_call: int | None = field(default=None, metadata={"changeable": True})
-    """Training steps in a call (none: 50; on a CPU 10, 1 if convolutional; 1 to profile)."""
+    """Training steps in a call (none: 50; on a CPU 10; 1 to profile)."""
 
     def check(self) -> None:
         if self.steps_per_call is not None:

@@ -25,14 +25,34 @@ class ConvolutionalConfig(ModelConfig):
 
     name: ClassVar[str] = "convolutional"
 
-    filters: tuple[int, ...] = (16, 8, 8)
-    """Filters of each encoder block; every block halves height and width."""
+    filters: tuple[int, ...] | Literal["auto"] = (16, 8, 8)
+    """Filters of each encoder block, which halves the image (auto: as the image's size asks)."""
     downsample: Literal["max_pool", "stride"] = "max_pool"
     """Halve by 2x2 max pooling, or by a third convolution with stride 2."""
+    dense_units: tuple[int, ...] = ()
+    """Units of dense layers between the last block and the embedding, and back (none: no layer)."""
 
     def check(self) -> None:
         super().check()
-        require_sizes("--filters", self.filters, "block", "filter")
+        if self.filters != "auto":
+            require_sizes("--filters", self.filters, "block", "filter")
+        if self.dense_units:
+            require_sizes("--dense-units", self.dense_units, "layer", "unit")
+
+    def filters_for(self, image_shape: Shape) -> tuple[int, ...]:
+        """The filters of each block for images of this shape.
+
+        "auto" halves until no side is longer than 8 pixels. The last block has 64 filters, the one
+        before 32, and those before 16, so that large images stay affordable.
+
+        Example:
+            >>> flaxae.ConvolutionalConfig(filters="auto").filters_for((28, 28, 1))
+            (32, 64)
+        """
+        if self.filters != "auto":
+            return self.filters
+        halvings = max(1, (max(image_shape[:2]) - 1).bit_length() - 3)
+        return (*[16] * (halvings - 2), 32, 64)[-halvings:]
 
     def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
         """The linen module for images of `image_shape`."""

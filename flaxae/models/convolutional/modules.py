@@ -20,14 +20,18 @@ from flaxae.models.options import ComputeConfig, Shape
 
 
 class Encoder(nn.Module):
-    """Blocks of two convolutions and a halving, then, where asked for, a dense layer."""
+    """Blocks of two convolutions and a halving, then, where asked for, dense layers."""
 
     config: ConvolutionalConfig
     compute: ComputeConfig
     image_shape: Shape
 
     def setup(self) -> None:
-        self.blocks = [EncoderBlock(f, self.config, self.compute) for f in self.config.filters]
+        filters = self.config.filters_for(self.image_shape)
+        self.blocks = [EncoderBlock(f, self.config, self.compute) for f in filters]
+        common = (self.config.activation, self.compute)
+        self.dense = [Dense(units, *common) for units in self.config.dense_units]
+        self.dropout = nn.Dropout(self.config.dropout_rate)
         if self.config.latent_dim is not None:
             self.to_latent = Dense(self.config.latent_dim, "identity", self.compute)
 
@@ -37,6 +41,8 @@ class Encoder(nn.Module):
             x = block(x, train)
         # Flattened as NHWC in both layouts, so that both give the same embedding.
         x = from_layout(x, self.compute.layout).reshape(len(images), -1)
+        for layer in self.dense:
+            x = self.dropout(layer(x), deterministic=not train)
         return x if self.config.latent_dim is None else self.to_latent(x)
 
 
@@ -69,9 +75,13 @@ class Decoder(nn.Module):
     image_shape: Shape
 
     def setup(self) -> None:
-        first, *others = self.config.filters
+        first, *others = self.config.filters_for(self.image_shape)
         common = (self.config.activation, self.compute)
-        if self.config.latent_dim is not None:
+        units = self.config.dense_units
+        # Without a layer of its own, the embedding is the output of the last dense layer.
+        units = units if self.config.latent_dim is not None else units[:-1]
+        self.dense = [Dense(size, *common) for size in reversed(units)]
+        if self._has_vector():
             self.from_latent = Dense(math.prod(self.code_shape()), *common)
         self.layers = [ConvTranspose(filters, *common) for filters in reversed(others)]
         self.dropout = nn.Dropout(self.config.dropout_rate)
@@ -79,7 +89,11 @@ class Decoder(nn.Module):
         self.head = UpsampleHead(first, common[0], rate, self.image_shape, self.compute)
 
     def __call__(self, embedding: Embedding, train: bool) -> Images:
-        x = embedding if self.config.latent_dim is None else self.from_latent(embedding)
+        x = embedding
+        for layer in self.dense:
+            x = self.dropout(layer(x), deterministic=not train)
+        if self._has_vector():
+            x = self.from_latent(x)
         x = to_layout(x.reshape(len(x), *self.code_shape()), self.compute.layout)
         for layer in self.layers:
             x = self.dropout(layer(x), deterministic=not train)
@@ -88,5 +102,10 @@ class Decoder(nn.Module):
     def code_shape(self) -> Shape:
         """Height, width and channels of the encoder's last block: each halving rounds up."""
         height, width, _ = self.image_shape
-        factor = 2 ** len(self.config.filters)
-        return -(-height // factor), -(-width // factor), self.config.filters[-1]
+        filters = self.config.filters_for(self.image_shape)
+        factor = 2 ** len(filters)
+        return -(-height // factor), -(-width // factor), filters[-1]
+
+    def _has_vector(self) -> bool:
+        """Whether the embedding is a vector of its own, and not the last block's output."""
+        return self.config.latent_dim is not None or bool(self.config.dense_units)

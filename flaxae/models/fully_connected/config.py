@@ -1,7 +1,8 @@
 """Options of the fully connected autoencoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flaxae.models.options import ComputeConfig, ModelConfig, Shape, require_sizes
 
@@ -27,7 +28,7 @@ class FullyConnectedConfig(ModelConfig):
     # Its matrix products use all cores by themselves.
     device_per_core: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = False
-    steps_per_call_on_cpu: ClassVar[int] = 10
+    recipe: ClassVar[Mapping[str, Any]] = {"batch_size": 64, "learning_rate": 3e-3}
 
     hidden_units: tuple[int, ...] = (128, 64, 32)
     """Units of each encoder layer; the last one is the embedding."""
