@@ -26,11 +26,7 @@ class Interval(NamedTuple):
 
 
 def summarize(samples: Sequence[float]) -> Summary:
-    """Median and quartiles, interpolated linearly between samples.
-
-    Raises:
-        ValueError: there are no samples.
-    """
+    """Median and quartiles, interpolated linearly between samples; ValueError if there are none."""
     if not samples:
         raise ValueError("got no samples; a median needs one")
     lower, median, upper = (float(q) for q in np.percentile(samples, (25, 50, 75)))
@@ -49,10 +45,8 @@ def ratio_of_medians(
 
     Sample i of both comes from the same round of an interleaved timing. The bootstrap draws rounds,
     because a busy machine slows both samples of a round. The interval does not cover differences
-    between processes. Efron 1979, https://doi.org/10.1214/aos/1176344552.
-
-    Raises:
-        ValueError: the samples are not in pairs, or there are none.
+    between processes. Samples that are not in pairs are a ValueError.
+    Efron 1979, https://doi.org/10.1214/aos/1176344552.
     """
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(f"got {len(numerator)} and {len(denominator)} samples; give pairs")

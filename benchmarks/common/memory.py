@@ -8,20 +8,13 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import psutil
 
 Result = TypeVar("Result")
 
 MIB = 2**20
-
-
-class Resident(NamedTuple):
-    """Resident bytes."""
-
-    private: int  # anonymous memory of this process
-    mapped: int  # pages of files, which the system can drop when memory is short
 
 
 def peak_bytes() -> int:
@@ -36,11 +29,14 @@ def peak_bytes() -> int:
     return size if sys.platform == "darwin" else 1024 * size
 
 
-def resident() -> Resident | None:
-    """The resident memory; None where the system does not report its kinds."""
+def resident() -> tuple[int, int] | None:
+    """Private resident bytes, and those of files, which the system drops when memory is short.
+
+    None where the system does not report the kinds of memory.
+    """
     found = psutil.Process().memory_info()
     shared = getattr(found, "shared", None)
-    return None if shared is None else Resident(found.rss - shared, shared)
+    return None if shared is None else (found.rss - shared, shared)
 
 
 def mapped_of(file: Path) -> int | None:
@@ -63,4 +59,4 @@ def private_growth(work: Callable[[], Result]) -> tuple[Result, int | None]:
         Path("/proc/self/clear_refs").write_text("5")  # man 5 proc_pid_clear_refs: resets the peak
         before = resident()
     result, after = work(), resident()
-    return result, peak_bytes() - after.mapped - before.private if before and after else None
+    return result, peak_bytes() - after[1] - before[0] if before and after else None

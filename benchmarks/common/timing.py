@@ -36,9 +36,6 @@ def interleave(
 
     A sample makes `calls` calls and blocks on the last result. Each sample takes the next inputs,
     and the variants of a round take different ones, so that none finds its input in the cache.
-
-    Raises:
-        ValueError: there is no variant or no input, or a number is too small.
     """
     if not variants or not inputs:
         raise ValueError(f"got {len(variants)} variants and {len(inputs)} inputs; give some")

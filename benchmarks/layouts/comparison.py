@@ -57,11 +57,7 @@ def combinations(settings: Settings) -> list[Combination]:
 
 
 def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Iterator[Row]:
-    """Every combination in every pass.
-
-    Raises:
-        LayoutsDiffer: the layouts do not compute the same.
-    """
+    """Every combination in every pass; raises as `programs.prove_equal`."""
     for combination in combinations(settings):
         states = programs.make_states(combination)
         batches = programs.make_batches(combination, _BATCHES)

@@ -73,10 +73,8 @@ def make_states(combination: Combination) -> dict[str, TrainState]:
         models[layout] = config.build(compute, own.image_shape)
     optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
     state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
-    return {
-        layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
-        for layout, model in models.items()
-    }
+    copies = {layout: jax.tree.map(jnp.copy, state) for layout in LAYOUTS}
+    return {o: copy.replace(apply_fn=models[o].apply) for o, copy in copies.items()}
 
 
 def make_batches(combination: Combination, count: int) -> list[Batch]:
@@ -99,28 +97,26 @@ def loss_and_logits(
 
 def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
     """Compiles the pass "train" (gradients and AdamW) or "forward" (the loss alone)."""
-    if name == "forward":
-        forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])
-        arguments = (state.params, batch)
-        return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
     rng = make_rngs(0).train
-    # The sums of the whole batch, on one device.
-    sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
-    step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 
-    def call(run: Any, batch: Batch) -> Any:
-        latest[0], metrics = run(latest[0], batch, rng)
+    def train(batch: Batch) -> Any:
+        latest[0], metrics = executable(latest[0], batch, rng)
         return metrics
 
-    return _compile(step, (state, batch, rng), call)
-
-
-def _compile(jitted: Any, arguments: tuple[Any, ...], call: Callable[..., Any]) -> Compiled:
-    lowered = jitted.lower(*arguments)
+    if name == "train":
+        # The sums of the whole batch, on one device.
+        sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
+        step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
+        lowered = step.lower(state, batch, rng)
+    else:
+        forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])
+        lowered = forward.lower(state.params, batch)
     start = time.perf_counter()
     executable = lowered.compile()
-    return Compiled(lowered, executable, time.perf_counter() - start, partial(call, executable))
+    seconds = time.perf_counter() - start
+    run = train if name == "train" else partial(executable, state.params)
+    return Compiled(lowered, executable, seconds, run)
 
 
 def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:
@@ -128,9 +124,6 @@ def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proo
 
     JAX's default precision, which is timed, is TF32 or bfloat16 on recent GPUs and TPUs. That is
     too coarse for a proof.
-
-    Raises:
-        LayoutsDiffer: a difference is above the tolerance of `dtype`, or a number is not finite.
     """
     outcome = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
     with jax.default_matmul_precision("highest"):
@@ -140,7 +133,10 @@ def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proo
 
 
 def compare(one: dict[str, Any], other: dict[str, Any], tolerance: float) -> Proof:
-    """The relative differences of two outcomes; raises as `prove_equal`."""
+    """The relative differences of two outcomes.
+
+    Raises LayoutsDiffer if one is above the tolerance, or a number is not finite.
+    """
     differences: dict[str, float] = {}
     for name in ("logits", "loss", "grads"):
         difference = max(map(_difference, *(jax.tree.leaves(each[name]) for each in (one, other))))
