@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from flaxae.errors import InputError, RunError
 
@@ -52,10 +52,7 @@ class Settings:
     smoke: bool = flag(False, "checks in under a minute that it works", action="store_true")
 
 
-S = TypeVar("S", bound=Settings)
-
-
-def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
+def parse(kind: type[Settings], arguments: Sequence[str] | None) -> Settings:
     """The settings of class `kind` that the flags ask for; --smoke overrides them."""
     parser = argparse.ArgumentParser(
         f"benchmarks.{kind.question}",

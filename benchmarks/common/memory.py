@@ -8,11 +8,9 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import psutil
-
-Result = TypeVar("Result")
 
 MIB = 2**20
 
@@ -45,7 +43,7 @@ def mapped_of(file: Path) -> int | None:
     return sum(each.rss for each in maps(grouped=True) if each.path == str(file)) if maps else None
 
 
-def private_growth(work: Callable[[], Result]) -> tuple[Result, int | None]:
+def private_growth(work: Callable[[], Any]) -> tuple[Any, int | None]:
     """The result of `work`, and the peak of private memory during it above that before it.
 
     Resets the system's record of the process' peak. The growth is right if `work` maps no more of a

@@ -7,12 +7,11 @@ to the next on a shared or heated machine. Interleaved, such a change affects al
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
-Input = TypeVar("Input")
-Variant = Callable[[Input], Any]  # dispatches one call and returns its result
+Variant = Callable[[Any], Any]  # dispatches one call on an input and returns its result
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
@@ -23,8 +22,8 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 
 def interleave(
-    variants: Mapping[str, Variant[Input]],
-    inputs: Sequence[Input],
+    variants: Mapping[str, Variant],
+    inputs: Sequence[Any],
     *,
     repeats: int,
     warmup: int = 2,
@@ -54,8 +53,8 @@ def interleave(
 
 
 def calls_per_sample(
-    variants: Mapping[str, Variant[Input]],
-    inputs: Sequence[Input],
+    variants: Mapping[str, Variant],
+    inputs: Sequence[Any],
     *,
     shortest_sample: float,
     most: int = 100,

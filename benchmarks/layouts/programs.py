@@ -39,15 +39,6 @@ class Combination(NamedTuple):
     image_shape: tuple[int, int, int]
 
 
-class Compiled(NamedTuple):
-    """A compiled program and the seconds of its compilation, without tracing."""
-
-    lowered: Any  # jax.stages.Lowered
-    executable: Any  # jax.stages.Compiled
-    compile_seconds: float
-    run: Callable[[Batch], Any]  # dispatches one call
-
-
 class Proof(NamedTuple):
     """The relative differences between the layouts, and their bound."""
 
@@ -55,10 +46,6 @@ class Proof(NamedTuple):
     loss: float
     grads: float  # of the parameter whose gradients differ most
     tolerance: float
-
-
-class LayoutsDiffer(RunError):
-    """The layouts do not compute the same."""
 
 
 def make_states(combination: Combination) -> dict[str, TrainState]:
@@ -95,8 +82,13 @@ def loss_and_logits(
     return jnp.mean(sigmoid_cross_entropy(logits, images)), logits
 
 
-def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
-    """Compiles the pass "train" (gradients and AdamW) or "forward" (the loss alone)."""
+def compile_pass(
+    name: str, state: TrainState, batch: Batch
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float, Callable[[Batch], Any]]:
+    """The pass "train" (gradients and AdamW) or "forward" (the loss alone) as a compiled program.
+
+    The seconds are those of its compilation, without tracing; the function dispatches one call.
+    """
     rng = make_rngs(0).train
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 
@@ -116,7 +108,7 @@ def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
     executable = lowered.compile()
     seconds = time.perf_counter() - start
     run = train if name == "train" else partial(executable, state.params)
-    return Compiled(lowered, executable, seconds, run)
+    return lowered, executable, seconds, run
 
 
 def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:
@@ -133,16 +125,13 @@ def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proo
 
 
 def compare(one: dict[str, Any], other: dict[str, Any], tolerance: float) -> Proof:
-    """The relative differences of two outcomes.
-
-    Raises LayoutsDiffer if one is above the tolerance, or a number is not finite.
-    """
+    """The relative differences of two outcomes; RunError if one is not within the tolerance."""
     differences: dict[str, float] = {}
     for name in ("logits", "loss", "grads"):
         difference = max(map(_difference, *(jax.tree.leaves(each[name]) for each in (one, other))))
         differences[name] = difference
         if difference > tolerance:
-            raise LayoutsDiffer(
+            raise RunError(
                 f"{name} of NHWC and NCHW have a relative difference of {difference:.2g}, above "
                 f"the tolerance of {tolerance:.2g}; timings would not compare equal work"
             )

@@ -155,7 +155,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     size = (12, 2.2 + 0.45 * len(rows))
     figure, panels = frame.panels(1, 2, size, sharey=True, width_ratios=(3, 2))
     times, ratios = panels[0]
-    bars = [{o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()} for row in rows]
+    bars = [{o: (r.time, r.floor_seconds) for o, r in row.layouts.items()} for row in rows]
     titles, images = map(Row.title, rows), (row.combination.batch_size for row in rows)
     frame.draw_bars(times, list(zip(titles, images, bars, strict=True)), _COLORS)
     frame.legend_above(times, columns=3)

@@ -34,11 +34,7 @@ _PICKED = 20  # batches in a sample of picking
 def measure(
     file: Path, point: Point, filters: tuple[int, ...], repeats: int
 ) -> tuple[dict[str, Any], Row]:
-    """The device and the measurements; `file` holds the images.
-
-    Raises:
-        ValueError: the images are not those of the point.
-    """
+    """The device and the measurements; `file` holds the images."""
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
     model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
     flaxae.configure_jax(model, compilation_cache="off")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.common import command
 from benchmarks.common.command import COUNT, COUNTS, flag, several
+from benchmarks.train_step.steps.workload import MODELS
 from flaxae.errors import InputError
 
 _PEERS = {"keras": ("keras", "tensorflow"), "torch": ("torch",)}  # and the modules that each needs
@@ -20,9 +21,7 @@ class Settings(command.Settings):
     peers: tuple[str, ...] = flag(
         None, "None: all that are installed", nargs="*", choices=[*_PEERS]
     )
-    models: tuple[str, ...] = several(
-        ("convolutional", "convolutional_stride", "fully_connected"), "autoencoders"
-    )
+    models: tuple[str, ...] = several(MODELS, "autoencoders")
     batch_sizes: tuple[int, ...] = flag((32, 64, 256, 1024), "images in a step", **COUNTS)
     repeats: int = flag(10, "bursts of each variant", **COUNT)
 

@@ -45,10 +45,6 @@ VARIANTS = (
 )
 
 
-class StepsDiffer(RunError):
-    """flaxae's two forms do not compute the same."""
-
-
 class Proof(NamedTuple):
     """How far a variant's losses are from those of the reference."""
 
@@ -117,12 +113,12 @@ def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator
 def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, Proof]:
     """Trains all workers from the same weights on the same batches, and compares their losses.
 
-    Raises StepsDiffer or WorkerFailed if that fails for one of flaxae's two forms.
+    RunError if flaxae's two forms differ or one of them fails.
     """
     losses = _ask_all(workers, "prove", batch_size, steps)
     proofs = {name: compare_losses(each, losses[REFERENCE]) for name, each in losses.items()}
     if not proofs[SUBJECT].equal:
-        raise StepsDiffer(
+        raise RunError(
             f"at batch size {batch_size} the losses of {SUBJECT} and {REFERENCE} differ by "
             f"{proofs[SUBJECT].difference:.2g} nats a pixel; timings would not compare equal work"
         )

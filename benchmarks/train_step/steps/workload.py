@@ -62,9 +62,6 @@ def layers(workload: Workload) -> list[Layer]:
 
     Kernels are initialized by He et al. 2015, https://arxiv.org/abs/1502.01852. Biases are small
     but not zero, so that a missing or swapped bias changes the loss.
-
-    Raises:
-        ValueError: there is no such model.
     """
     if workload.model not in MODELS:
         raise ValueError(f"got the model {workload.model!r}; expected one of {MODELS}")
