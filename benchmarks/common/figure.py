@@ -26,9 +26,7 @@ def panels(
 
 
 def draw_bars(
-    axes: Axes,
-    groups: Sequence[tuple[str, int, Mapping[str, Bar]]],
-    colors: Mapping[str, str],
+    axes: Axes, groups: Sequence[tuple[str, int, Mapping[str, Bar]]], colors: Mapping[str, str]
 ) -> None:
     """A group of horizontal bars for each title, number of images, and bars by variant.
 

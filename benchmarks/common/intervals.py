@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+_CONFIDENCE = 0.95
+
 
 class Summary(NamedTuple):
     """The middle and the spread of samples, in their unit."""
@@ -37,7 +39,6 @@ def ratio_of_medians(
     numerator: Sequence[float],
     denominator: Sequence[float],
     *,
-    confidence: float = 0.95,
     resamples: int = 5000,
     seed: int = 0,
 ) -> Interval:
@@ -53,13 +54,13 @@ def ratio_of_medians(
     rounds = (np.asarray(numerator), np.asarray(denominator))
     value = float(_ratio(*rounds, axis=0))
     if len(numerator) == 1:  # which SciPy refuses: every resample is the one round
-        return Interval(value, value, value, confidence)
+        return Interval(value, value, value, _CONFIDENCE)
     options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile"}
-    options |= {"n_resamples": resamples, "confidence_level": confidence}
+    options |= {"n_resamples": resamples, "confidence_level": _CONFIDENCE}
     # The name that all supported versions of SciPy accept; newer ones call it `rng`.
     options |= {"random_state": np.random.default_rng(seed)}
     low, high = stats.bootstrap(rounds, _ratio, **options).confidence_interval
-    return Interval(value, float(low), float(high), confidence)
+    return Interval(value, float(low), float(high), _CONFIDENCE)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:

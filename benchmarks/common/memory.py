@@ -28,10 +28,7 @@ def peak_bytes() -> int:
 
 
 def resident() -> tuple[int, int] | None:
-    """Private resident bytes, and those of files, which the system drops when memory is short.
-
-    None where the system does not report the kinds of memory.
-    """
+    """Private resident bytes, and those of files, which the system can drop; None if unknown."""
     found = psutil.Process().memory_info()
     shared = getattr(found, "shared", None)
     return None if shared is None else (found.rss - shared, shared)

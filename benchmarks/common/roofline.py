@@ -48,11 +48,9 @@ def measure_ceilings(dtype: str, *, smoke: bool = False) -> Ceilings:
 
 
 def _pass_over_memory(size: int) -> float:
-    """Bytes a second, read plus written.
-
-    The result reuses the last one's buffer: the system would have to clear the pages of a new one.
-    """
+    """Bytes a second, read plus written."""
     source = jax.random.normal(jax.random.key(0), (size // 4,))
+    # Reused by all results, because the system would have to clear the pages of a new one.
     targets = [jnp.zeros_like(source)]
     negated = jax.jit(lambda source, target: -source, donate_argnums=1, keep_unused=True)
 

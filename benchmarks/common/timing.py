@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+_MOST_CALLS = 100  # in a sample
 Variant = Callable[[Any], Any]  # dispatches one call on an input and returns its result
 
 
@@ -53,18 +54,13 @@ def interleave(
 
 
 def calls_per_sample(
-    variants: Mapping[str, Variant],
-    inputs: Sequence[Any],
-    *,
-    shortest_sample: float,
-    most: int = 100,
-    **measuring: Any,
+    variants: Mapping[str, Variant], inputs: Sequence[Any], *, shortest: float, **measuring: Any
 ) -> int:
-    """The number of calls, from 1 to `most`, that makes a sample last `shortest_sample` seconds.
+    """The number of calls, from 1 to 100, that makes a sample last `shortest` seconds.
 
     Blocking on every call of less than a millisecond would time the host, not the device. All
     variants get the number of the fastest. `measuring` goes to `interleave`.
     """
     timed = interleave(variants, inputs, repeats=2, warmup=1, **measuring)
     fastest = min(min(seconds) for seconds in timed.values())
-    return most if fastest <= 0 else min(most, max(1, math.ceil(shortest_sample / fastest)))
+    return _MOST_CALLS if fastest <= 0 else min(_MOST_CALLS, max(1, math.ceil(shortest / fastest)))

@@ -65,7 +65,7 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
         for passing in settings.passes:
             compiled = {o: programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS}
             runs = {layout: run for layout, (*_, run) in compiled.items()}
-            calls = calls_per_sample(runs, batches, shortest_sample=_SHORTEST_SAMPLE)
+            calls = calls_per_sample(runs, batches, shortest=_SHORTEST_SAMPLE)
             samples = interleave(runs, batches, repeats=settings.repeats, calls=calls)
             parsed = {o: hlo.parse(each[1].as_text() or "") for o, each in compiled.items()}
             results = {}

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.training.train_state import TrainState
-from jaxtyping import Array, Float
 
 import flaxae
 from flaxae.data.batches import Batch
@@ -73,9 +72,7 @@ def make_batches(combination: Combination, count: int) -> list[Batch]:
     return [jax.device_put(Batch(images, rows, mask)) for images in pixels]
 
 
-def loss_and_logits(
-    params: Any, state: TrainState, batch: Batch
-) -> tuple[Float[Array, ""], Float[Array, "batch height width channels"]]:
+def loss_and_logits(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """The mean loss in nats a pixel and the logits of the forward pass."""
     images = to_float(batch.images)
     logits = state.apply_fn({"params": params}, images)
@@ -112,12 +109,9 @@ def compile_pass(
 
 
 def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:
-    """Compares logits, loss and gradients of the layouts, with float32 products in full precision.
-
-    JAX's default precision, which is timed, is TF32 or bfloat16 on recent GPUs and TPUs. That is
-    too coarse for a proof.
-    """
+    """Compares logits, loss and gradients, with float32 products in full precision."""
     outcome = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
+    # JAX's default, which is timed, is too coarse: TF32 or bfloat16 on recent GPUs and TPUs.
     with jax.default_matmul_precision("highest"):
         outcomes = (outcome(state.params, state, batch) for state in states.values())
         named = ({"logits": y, "loss": loss, "grads": grads} for (loss, y), grads in outcomes)

@@ -41,10 +41,7 @@ def on_disk(images: int, side: int) -> Iterator[Path]:
 
 
 def write(path: Path, images: int, side: int) -> None:
-    """Writes random bytes [image, row, column, 1].
-
-    Not by a memory map: writing to one on a full disk kills the process.
-    """
+    """Writes random bytes; not by a memory map, which kills the process on a full disk."""
     generator = np.random.default_rng(0)
     pixels, shape = images * side * side, (images, side, side, 1)
     with open(path, "wb") as file:

@@ -18,9 +18,7 @@ class Settings(command.Settings):
     question = "train_step"
     measure = "benchmarks.train_step.report:compare_steps"
     smoke_values = {"models": ("convolutional",), "batch_sizes": (8,), "repeats": 3}  # noqa: RUF012
-    peers: tuple[str, ...] = flag(
-        None, "None: all that are installed", nargs="*", choices=[*_PEERS]
-    )
+    peers: tuple[str, ...] = flag(None, "None: all installed", nargs="*", choices=[*_PEERS])
     models: tuple[str, ...] = several(MODELS, "autoencoders")
     batch_sizes: tuple[int, ...] = flag((32, 64, 256, 1024), "images in a step", **COUNTS)
     repeats: int = flag(10, "bursts of each variant", **COUNT)

@@ -135,11 +135,10 @@ def time_bursts(
     workers: dict[str, Worker], proofs: dict[str, Proof], repeats: int
 ) -> dict[str, Result]:
     """Times bursts in the order A B C A B C, each of as many steps as take a quarter second."""
-    first: dict[str, Burst] = {name: worker.ask("burst", 1) for name, worker in workers.items()}
-    steps = {
-        name: min(_MOST_STEPS, max(1, math.ceil(_SHORTEST_BURST / burst.wall)))
-        for name, burst in first.items()
-    }
+    steps = {}
+    for name, worker in workers.items():
+        first: Burst = worker.ask("burst", 1)
+        steps[name] = min(_MOST_STEPS, max(1, math.ceil(_SHORTEST_BURST / first.wall)))
     bursts: dict[str, list[Burst]] = {name: [] for name in workers}
     for _ in range(repeats):
         for name, worker in workers.items():

@@ -36,9 +36,7 @@ def compare_steps(settings: Settings) -> Finding:
             print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
     show(rows, ceilings)
     keys = ("model", "batch_size", "variant", "seconds", "ratio", "low", "high")
-    flat = (
-        (*row[:2], name, r.wall.median, *r.ratio) for row in rows for name, r in row.results.items()
-    )
+    flat = [(*row[:2], n, r.wall.median, *r.ratio) for row in rows for n, r in row.results.items()]
     lines = [dict(zip(keys, values, strict=False)) for values in flat]
     content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
     return Finding(described, answer(rows), content, {"rows": lines}, *picture)

@@ -81,8 +81,7 @@ def import_seconds(repeats: int) -> dict[str, list[float]]:
 def start_seconds(repeats: int) -> dict[str, list[float]]:
     """Seconds from the start of a training run to its first finished step.
 
-    "cold" has an empty cache of compiled programs, "warm" has what the cold start left there. The
-    first turn, which is not counted, prepares the dataset.
+    "warm" has the programs that "cold" compiled. The first turn prepares the dataset.
     """
     samples: dict[str, list[float]] = {"cold": [], "warm": []}
     for _ in range(1 + repeats):
