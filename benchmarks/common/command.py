@@ -76,10 +76,7 @@ def parse(kind: type[Settings], arguments: Sequence[str] | None) -> Settings:
 
 
 def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, and publishes the finding.
-
-    Returns the exit status: 0, 2 for wrong input, 1 if the benchmark fails, 130 after Ctrl-C.
-    """
+    """The exit status: 0, 2 for wrong input, 1 if the benchmark fails, 130 after Ctrl-C."""
     settings = parse(kind, arguments)
     try:
         from benchmarks.common.report import publish  # imports JAX, which --help does not need

@@ -28,10 +28,7 @@ def panels(
 def draw_bars(
     axes: Axes, groups: Sequence[tuple[str, int, Mapping[str, Bar]]], colors: Mapping[str, str]
 ) -> None:
-    """A group of horizontal bars for each title, number of images, and bars by variant.
-
-    A bar is the median time per image with its quartiles as whiskers; a line shows its floor.
-    """
+    """A group of bars (medians per image, quartiles, floors) by title and number of images."""
     present = [variant for variant in colors if any(variant in bars for _, _, bars in groups)]
     width, floors = _GROUP / len(present), []
     for index, variant in enumerate(present):

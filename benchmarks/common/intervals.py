@@ -46,8 +46,7 @@ def ratio_of_medians(
 
     Sample i of both comes from the same round of an interleaved timing. The bootstrap draws rounds,
     because a busy machine slows both samples of a round. The interval does not cover differences
-    between processes. Samples that are not in pairs are a ValueError.
-    Efron 1979, https://doi.org/10.1214/aos/1176344552.
+    between processes. Efron 1979, https://doi.org/10.1214/aos/1176344552.
     """
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(f"got {len(numerator)} and {len(denominator)} samples; give pairs")

@@ -16,11 +16,8 @@ MIB = 2**20
 
 
 def peak_bytes() -> int:
-    """The process' peak of resident memory since its start.
-
-    Read from /proc where it exists, because ru_maxrss starts at the size of the parent process.
-    """
-    status = Path("/proc/self/status")
+    """The process' peak of resident memory since its start."""
+    status = Path("/proc/self/status")  # preferred: ru_maxrss starts at the size of the parent
     if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
         return 1024 * int(found[1])
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

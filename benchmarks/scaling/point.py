@@ -97,10 +97,7 @@ def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
 
 
 def burst(trainer: Trainer, state: TrainState, epoch: int, calls: int) -> tuple[TrainState, float]:
-    """Seconds a step, of the calls that follow an epoch's first one.
-
-    The shuffling precedes the first. It is short in an epoch of one call, which counts as a whole.
-    """
+    """Seconds a step after an epoch's first call, or of its only call, with its short shuffling."""
     start, left_out, made = time.perf_counter(), 0, 0
 
     def on_call(call: Call) -> bool:

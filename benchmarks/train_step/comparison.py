@@ -111,10 +111,7 @@ def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator
 
 
 def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, Proof]:
-    """Trains all workers from the same weights on the same batches, and compares their losses.
-
-    RunError if flaxae's two forms differ or one of them fails.
-    """
+    """Trains all from the same weights on the same batches; RunError if flaxae's forms differ."""
     losses = _ask_all(workers, "prove", batch_size, steps)
     proofs = {name: compare_losses(each, losses[REFERENCE]) for name, each in losses.items()}
     if not proofs[SUBJECT].equal:

@@ -79,12 +79,9 @@ def import_seconds(repeats: int) -> dict[str, list[float]]:
 
 
 def start_seconds(repeats: int) -> dict[str, list[float]]:
-    """Seconds from the start of a training run to its first finished step.
-
-    "warm" has the programs that "cold" compiled. The first turn prepares the dataset.
-    """
+    """Seconds from a run's start to its first step; "warm" has the programs of "cold"."""
     samples: dict[str, list[float]] = {"cold": [], "warm": []}
-    for _ in range(1 + repeats):
+    for _ in range(1 + repeats):  # the first turn, which is not counted, prepares the dataset
         with tempfile.TemporaryDirectory(prefix="flaxae-start-") as folder:
             for name, seconds in samples.items():
                 start = time.time()

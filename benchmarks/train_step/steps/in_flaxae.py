@@ -50,8 +50,7 @@ def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array
 def count_flops(workload: Workload, batch_size: int) -> float | None:
     """XLA's count for a step of the plain form before compilation; None if XLA does not count.
 
-    A multiplication and an addition are two operations. The fast form computes more, because some
-    of its products are with zeros.
+    A multiplication and an addition are two operations. The fast form also multiplies zeros.
     """
     run, fresh, rng = make_step(workload, "plain")
     batch = to_batch(np.zeros((batch_size, *workload.image_shape), np.uint8))
