@@ -4,10 +4,10 @@ import argparse
 import dataclasses
 import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from flaxae.errors import InputError, RunError
 
@@ -46,21 +46,14 @@ class Settings:
 
     question: ClassVar[str]  # the name of the benchmark's package
     measure: ClassVar[str]  # "module:function" from the settings to a `report.Finding`
-    smoke_values: ClassVar[Mapping[str, Any]]  # what --smoke sets
+    smoke_values: ClassVar[dict[str, Any]]  # what --smoke sets
 
     output_dir: Path = flag(_RESULTS, "for the results", type=_folder, metavar="FOLDER")  # noqa: RUF009
     smoke: bool = flag(False, "checks in under a minute that it works", action="store_true")
 
 
-S = TypeVar("S", bound=Settings)
-
-
-def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
-    """The settings of class `kind` that the flags ask for; --smoke overrides them.
-
-    Raises:
-        SystemExit: a flag is wrong (status 2), or --help was given (status 0).
-    """
+def parse(kind: type[Settings], arguments: Sequence[str] | None) -> Settings:
+    """The settings of class `kind` that the flags ask for; --smoke overrides them."""
     parser = argparse.ArgumentParser(
         f"benchmarks.{kind.question}",
         usage=argparse.SUPPRESS,  # so that an error is one line
@@ -73,20 +66,17 @@ def parse(kind: type[S], arguments: Sequence[str] | None) -> S:
         parser.add_argument(name, default=field.default, **field.metadata)
     values = vars(parser.parse_args(arguments))
     for field in dataclasses.fields(kind):
-        if isinstance(values[field.name], list):
-            each = values[field.name]  # a choice given twice would be measured twice
+        if isinstance(each := values[field.name], list):
+            # A choice given twice would be measured twice.
             values[field.name] = tuple(dict.fromkeys(each) if "choices" in field.metadata else each)
     try:
-        return kind(**values | (dict(kind.smoke_values) if values["smoke"] else {}))
+        return kind(**values | (kind.smoke_values if values["smoke"] else {}))
     except InputError as error:
         parser.error(str(error))
 
 
 def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, and publishes the finding.
-
-    Returns the exit status: 0, 2 for wrong input, 1 if the benchmark fails, 130 after Ctrl-C.
-    """
+    """The exit status: 0, 2 for wrong input, 1 if the benchmark fails, 130 after Ctrl-C."""
     settings = parse(kind, arguments)
     try:
         from benchmarks.common.report import publish  # imports JAX, which --help does not need

@@ -15,7 +15,6 @@ import flaxae
 
 Runtime = Literal["cpu", "cuda", "rocm", "tpu"]
 NOT_REPORTED = "not reported"
-_GPUS = ("gpu", "cuda", "rocm")
 _DRIVERS = {
     "cuda": ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
     "rocm": ("rocm-smi", "--showdriverversion", "--csv"),
@@ -59,7 +58,7 @@ def describe_software() -> dict[str, str]:
 def runtime() -> Runtime:
     """The backend, with CUDA and ROCm distinguished."""
     device = jax.devices()[0]
-    if device.platform in _GPUS:
+    if device.platform in ("gpu", "cuda", "rocm"):
         return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
     return "tpu" if device.platform == "tpu" else "cpu"
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,13 +14,7 @@ from benchmarks.common.intervals import Summary
 BLACK, VERMILION, BLUE, GREEN = "#000000", "#d55e00", "#0072b2", "#009e73"
 ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
 _GROUP = 0.8  # of the distance between two groups
-
-
-class Bar(NamedTuple):
-    """The time of one variant in seconds, and its floor, if that is known."""
-
-    time: Summary
-    floor: float | None
+Bar = tuple[Summary, float | None]  # the time of a variant in seconds, and its floor, if known
 
 
 def panels(
@@ -32,29 +26,22 @@ def panels(
 
 
 def draw_bars(
-    axes: Axes,
-    groups: Sequence[tuple[str, int, Mapping[str, Bar]]],
-    colors: Mapping[str, str],
+    axes: Axes, groups: Sequence[tuple[str, int, Mapping[str, Bar]]], colors: Mapping[str, str]
 ) -> None:
-    """A group of horizontal bars for each title, number of images, and bars by variant.
-
-    A bar is the median time per image with its quartiles as whiskers; a line shows its floor.
-    """
+    """A group of bars (medians per image, quartiles, floors) by title and number of images."""
     present = [variant for variant in colors if any(variant in bars for _, _, bars in groups)]
     width, floors = _GROUP / len(present), []
     for index, variant in enumerate(present):
         own = [
-            (place - _GROUP / 2 + index * width, 1e6 / images, bars[variant])
+            (place - _GROUP / 2 + index * width, 1e6 / images, *bars[variant])
             for place, (_, images, bars) in enumerate(groups)
             if variant in bars
         ]
-        starts = [start for start, _, _ in own]
-        middle, low, high = np.transpose(
-            [np.multiply(scale, bar.time[:3]) for _, scale, bar in own]
-        )
+        starts, scales, times, _ = zip(*own, strict=True)
+        middle, low, high = np.transpose([time[:3] for time in times]) * scales
         style = {"color": colors[variant], "capsize": 2, "align": "edge", "label": variant}
         axes.barh(starts, middle, width, xerr=(middle - low, high - middle), **style)
-        floors += [(scale * bar.floor, at) for at, scale, bar in own if bar.floor is not None]
+        floors += [(scale * floor, at) for at, scale, _, floor in own if floor is not None]
     if floors:
         values, starts = np.transpose(floors)
         axes.vlines(values, starts, starts + width, "#d00000", label="floor")

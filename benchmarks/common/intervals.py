@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+_CONFIDENCE = 0.95
+
 
 class Summary(NamedTuple):
     """The middle and the spread of samples, in their unit."""
@@ -26,11 +28,7 @@ class Interval(NamedTuple):
 
 
 def summarize(samples: Sequence[float]) -> Summary:
-    """Median and quartiles, interpolated linearly between samples.
-
-    Raises:
-        ValueError: there are no samples.
-    """
+    """Median and quartiles, interpolated linearly between samples; ValueError if there are none."""
     if not samples:
         raise ValueError("got no samples; a median needs one")
     lower, median, upper = (float(q) for q in np.percentile(samples, (25, 50, 75)))
@@ -41,7 +39,6 @@ def ratio_of_medians(
     numerator: Sequence[float],
     denominator: Sequence[float],
     *,
-    confidence: float = 0.95,
     resamples: int = 5000,
     seed: int = 0,
 ) -> Interval:
@@ -50,22 +47,19 @@ def ratio_of_medians(
     Sample i of both comes from the same round of an interleaved timing. The bootstrap draws rounds,
     because a busy machine slows both samples of a round. The interval does not cover differences
     between processes. Efron 1979, https://doi.org/10.1214/aos/1176344552.
-
-    Raises:
-        ValueError: the samples are not in pairs, or there are none.
     """
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(f"got {len(numerator)} and {len(denominator)} samples; give pairs")
     rounds = (np.asarray(numerator), np.asarray(denominator))
     value = float(_ratio(*rounds, axis=0))
     if len(numerator) == 1:  # which SciPy refuses: every resample is the one round
-        return Interval(value, value, value, confidence)
+        return Interval(value, value, value, _CONFIDENCE)
     options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile"}
-    options |= {"n_resamples": resamples, "confidence_level": confidence}
+    options |= {"n_resamples": resamples, "confidence_level": _CONFIDENCE}
     # The name that all supported versions of SciPy accept; newer ones call it `rng`.
     options |= {"random_state": np.random.default_rng(seed)}
     low, high = stats.bootstrap(rounds, _ratio, **options).confidence_interval
-    return Interval(value, float(low), float(high), confidence)
+    return Interval(value, float(low), float(high), _CONFIDENCE)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int) -> np.ndarray:

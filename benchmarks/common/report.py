@@ -28,9 +28,6 @@ def publish(question: str, settings: Mapping[str, Any], finding: Finding) -> Non
     """Prints the answer, writes <question>-<device>[-smoke].json and .png, and prints their paths.
 
     The last line of output is one JSON object. A smoke run overwrites no result.
-
-    Raises:
-        OSError: a file cannot be written.
     """
     answer = sentence(finding.sentence, finding.device, settings["smoke"])
     print(f"\n{answer}\n")

@@ -5,7 +5,6 @@ The limits are the rates of a large matrix product (arithmetic) and of a large p
 Williams et al. 2009, https://doi.org/10.1145/1498765.1498785.
 """
 
-import contextlib
 from typing import Any, NamedTuple
 
 import jax
@@ -49,11 +48,9 @@ def measure_ceilings(dtype: str, *, smoke: bool = False) -> Ceilings:
 
 
 def _pass_over_memory(size: int) -> float:
-    """Bytes a second, read plus written.
-
-    The result reuses the last one's buffer: the system would have to clear the pages of a new one.
-    """
+    """Bytes a second, read plus written."""
     source = jax.random.normal(jax.random.key(0), (size // 4,))
+    # Reused by all results, because the system would have to clear the pages of a new one.
     targets = [jnp.zeros_like(source)]
     negated = jax.jit(lambda source, target: -source, donate_argnums=1, keep_unused=True)
 
@@ -70,16 +67,12 @@ def cost(lowered: Any, executable: Any) -> Cost:
     The operations are counted before compilation, which adds some and hides those in library calls.
     The bytes are counted after it, because fusion decides what goes through memory.
     """
-    return Cost(_counted(lowered, "flops"), _counted(executable, "bytes accessed"))
 
+    def counted(stage: Any, key: str) -> float | None:
+        value = (stage.cost_analysis() or {}).get(key, -1)
+        return float(value) if value > 0 else None  # -1 stands for unknown
 
-def _counted(stage: Any, key: str) -> float | None:
-    """An entry of a cost analysis, in any of the forms that JAX versions return."""
-    analysis = _analysis(stage, "cost_analysis")
-    if isinstance(analysis, (list, tuple)):  # one entry for each partition
-        analysis = analysis[0] if analysis else None
-    value = (analysis or {}).get(key, -1)
-    return float(value) if value > 0 else None  # -1 stands for unknown
+    return Cost(counted(lowered, "flops"), counted(executable, "bytes accessed"))
 
 
 def floor_seconds(cost: Cost, ceilings: Ceilings) -> float | None:
@@ -92,14 +85,8 @@ def floor_seconds(cost: Cost, ceilings: Ceilings) -> float | None:
 
 def memory_bytes(compiled: Any) -> int | None:
     """Device memory that XLA plans for a program's arguments, results and temporaries."""
-    plan = _analysis(compiled, "memory_analysis")
+    plan = compiled.memory_analysis()
     if plan is None:
         return None
     sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
     return sizes - plan.alias_size_in_bytes
-
-
-def _analysis(stage: Any, name: str) -> Any:
-    """What the method of this name returns; None where the backend lacks it."""
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # jaxlib's derive from the latter
-        return getattr(stage, name)()

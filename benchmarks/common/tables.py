@@ -1,15 +1,13 @@
 """Numbers as people read them in a table, and the table itself."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any
 
 from benchmarks.common.intervals import Interval, Summary
 from flaxae.report.terminal import show_table
 
-Value = TypeVar("Value")
 
-
-def show(title: str, columns: Mapping[str, Callable[[Value], str]], rows: Iterable[Value]) -> None:
+def show(title: str, columns: Mapping[str, Callable[[Any], str]], rows: Iterable[Any]) -> None:
     """Prints a table; each column has a name and a function from a row to the cell's text."""
     cells = [[text(row) for text in columns.values()] for row in rows]
     show_table(title and f"\n{title}", tuple(columns), cells)
@@ -32,6 +30,6 @@ def interval(ratio: Interval, digits: int = 2) -> str:
     return f"{ratio.value:.{digits}f} ({ratio.low:.{digits}f} to {ratio.high:.{digits}f})"
 
 
-def reported(value: Value | None, text: Callable[[Value], str]) -> str:
+def reported(value: Any | None, text: Callable[[Any], str]) -> str:
     """The text of a value that not every system reports."""
     return "not reported" if value is None else text(value)

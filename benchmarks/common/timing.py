@@ -7,12 +7,12 @@ to the next on a shared or heated machine. Interleaved, such a change affects al
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
-Input = TypeVar("Input")
-Variant = Callable[[Input], Any]  # dispatches one call and returns its result
+_MOST_CALLS = 100  # in a sample
+Variant = Callable[[Any], Any]  # dispatches one call on an input and returns its result
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
@@ -23,8 +23,8 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 
 def interleave(
-    variants: Mapping[str, Variant[Input]],
-    inputs: Sequence[Input],
+    variants: Mapping[str, Variant],
+    inputs: Sequence[Any],
     *,
     repeats: int,
     warmup: int = 2,
@@ -36,9 +36,6 @@ def interleave(
 
     A sample makes `calls` calls and blocks on the last result. Each sample takes the next inputs,
     and the variants of a round take different ones, so that none finds its input in the cache.
-
-    Raises:
-        ValueError: there is no variant or no input, or a number is too small.
     """
     if not variants or not inputs:
         raise ValueError(f"got {len(variants)} variants and {len(inputs)} inputs; give some")
@@ -57,18 +54,13 @@ def interleave(
 
 
 def calls_per_sample(
-    variants: Mapping[str, Variant[Input]],
-    inputs: Sequence[Input],
-    *,
-    shortest_sample: float,
-    most: int = 100,
-    **measuring: Any,
+    variants: Mapping[str, Variant], inputs: Sequence[Any], *, shortest: float, **measuring: Any
 ) -> int:
-    """The number of calls, from 1 to `most`, that makes a sample last `shortest_sample` seconds.
+    """The number of calls, from 1 to 100, that makes a sample last `shortest` seconds.
 
     Blocking on every call of less than a millisecond would time the host, not the device. All
     variants get the number of the fastest. `measuring` goes to `interleave`.
     """
     timed = interleave(variants, inputs, repeats=2, warmup=1, **measuring)
     fastest = min(min(seconds) for seconds in timed.values())
-    return most if fastest <= 0 else min(most, max(1, math.ceil(shortest_sample / fastest)))
+    return _MOST_CALLS if fastest <= 0 else min(_MOST_CALLS, max(1, math.ceil(shortest / fastest)))

@@ -29,11 +29,7 @@ class Worker:
         other_end.close()  # so that `ask` notices when the process ends
 
     def ask(self, *request: Any) -> Any:
-        """Sends a request and blocks on the reply.
-
-        Raises:
-            WorkerFailed: the worker raised an exception or ended.
-        """
+        """Sends a request and blocks on the reply; raises WorkerFailed if there is none."""
         try:
             self._pipe.send(request)
             reply = self._pipe.recv()
@@ -63,11 +59,7 @@ def resident(answers: Mapping[str, Callable[..., Any]]) -> Iterator[dict[str, Wo
 
 
 def in_process(answer: Callable[..., Any], *request: Any) -> Any:
-    """`answer(*request)`, computed in a new process.
-
-    Raises:
-        WorkerFailed: it raises an exception, or the system ends it.
-    """
+    """`answer(*request)`, computed in a new process; raises as `Worker.ask`."""
     with resident({"process": answer}) as workers:
         return workers["process"].ask(*request)
 

@@ -26,9 +26,7 @@ class Settings(command.Settings):
     downsample: tuple[str, ...] = several(("max_pool", "stride"), "of convolutional blocks")
     dtypes: tuple[str, ...] = several(("float32", "bfloat16"), "of the activations")
     batch_sizes: tuple[int, ...] = flag((64, 256, 1024), "images in a step", **COUNTS)
-    passes: tuple[str, ...] = several(
-        ("train", "forward"), "gradients and AdamW, or the loss alone"
-    )
+    passes: tuple[str, ...] = several(("train", "forward"), "gradients and AdamW, or the loss")
     image_shape: tuple[int, int, int] = flag(
         (28, 28, 1), "of the random images: height, width, channels", **COUNTS | {"nargs": 3}
     )

@@ -9,7 +9,7 @@ from benchmarks.common.device import runtime
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
 from benchmarks.layouts import Settings, hlo, programs
-from benchmarks.layouts.programs import LAYOUTS, Combination, Compiled, Proof
+from benchmarks.layouts.programs import LAYOUTS, Combination, Proof
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
@@ -57,34 +57,25 @@ def combinations(settings: Settings) -> list[Combination]:
 
 
 def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Iterator[Row]:
-    """Every combination in every pass.
-
-    Raises:
-        LayoutsDiffer: the layouts do not compute the same.
-    """
+    """Every combination in every pass; raises as `programs.prove_equal`."""
     for combination in combinations(settings):
         states = programs.make_states(combination)
         batches = programs.make_batches(combination, _BATCHES)
         proof = programs.prove_equal(states, batches[0], combination.dtype)
-        limits = ceilings[combination.dtype]
         for passing in settings.passes:
             compiled = {o: programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS}
-            runs = {layout: each.run for layout, each in compiled.items()}
-            calls = calls_per_sample(runs, batches, shortest_sample=_SHORTEST_SAMPLE)
+            runs = {layout: run for layout, (*_, run) in compiled.items()}
+            calls = calls_per_sample(runs, batches, shortest=_SHORTEST_SAMPLE)
             samples = interleave(runs, batches, repeats=settings.repeats, calls=calls)
-            parsed = {o: hlo.parse(each.executable.as_text() or "") for o, each in compiled.items()}
-            results = {o: _result(compiled[o], parsed[o], samples[o], limits) for o in LAYOUTS}
+            parsed = {o: hlo.parse(each[1].as_text() or "") for o, each in compiled.items()}
+            results = {}
+            for layout, (lowered, executable, seconds, _) in compiled.items():
+                times = (seconds, summarize(samples[layout]), samples[layout])
+                cost = roofline.cost(lowered, executable)
+                floor = roofline.floor_seconds(cost, ceilings[combination.dtype])
+                memory = roofline.memory_bytes(executable)
+                found = hlo.convolutions(parsed[layout], runtime()), hlo.moves(parsed[layout])
+                results[layout] = LayoutResult(*times, cost, floor, memory, *found)
             ratio = ratio_of_medians(samples["NCHW"], samples["NHWC"])
             same = hlo.same_instructions(*parsed.values()) if all(parsed.values()) else None
             yield Row(combination, passing, proof, calls, results, ratio, same)
-
-
-def _result(
-    compiled: Compiled, program: hlo.Program, samples: list[float], limits: roofline.Ceilings
-) -> LayoutResult:
-    cost = roofline.cost(compiled.lowered, compiled.executable)
-    times = (compiled.compile_seconds, summarize(samples), samples)
-    floor = roofline.floor_seconds(cost, limits)
-    memory = roofline.memory_bytes(compiled.executable)
-    found = (hlo.convolutions(program, runtime()), hlo.moves(program))
-    return LayoutResult(*times, cost, floor, memory, *found)

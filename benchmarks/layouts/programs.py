@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.training.train_state import TrainState
-from jaxtyping import Array, Float
 
 import flaxae
 from flaxae.data.batches import Batch
@@ -39,15 +38,6 @@ class Combination(NamedTuple):
     image_shape: tuple[int, int, int]
 
 
-class Compiled(NamedTuple):
-    """A compiled program and the seconds of its compilation, without tracing."""
-
-    lowered: Any  # jax.stages.Lowered
-    executable: Any  # jax.stages.Compiled
-    compile_seconds: float
-    run: Callable[[Batch], Any]  # dispatches one call
-
-
 class Proof(NamedTuple):
     """The relative differences between the layouts, and their bound."""
 
@@ -55,10 +45,6 @@ class Proof(NamedTuple):
     loss: float
     grads: float  # of the parameter whose gradients differ most
     tolerance: float
-
-
-class LayoutsDiffer(RunError):
-    """The layouts do not compute the same."""
 
 
 def make_states(combination: Combination) -> dict[str, TrainState]:
@@ -73,10 +59,8 @@ def make_states(combination: Combination) -> dict[str, TrainState]:
         models[layout] = config.build(compute, own.image_shape)
     optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
     state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
-    return {
-        layout: jax.tree.map(jnp.copy, state).replace(apply_fn=model.apply)
-        for layout, model in models.items()
-    }
+    copies = {layout: jax.tree.map(jnp.copy, state) for layout in LAYOUTS}
+    return {o: copy.replace(apply_fn=models[o].apply) for o, copy in copies.items()}
 
 
 def make_batches(combination: Combination, count: int) -> list[Batch]:
@@ -88,51 +72,46 @@ def make_batches(combination: Combination, count: int) -> list[Batch]:
     return [jax.device_put(Batch(images, rows, mask)) for images in pixels]
 
 
-def loss_and_logits(
-    params: Any, state: TrainState, batch: Batch
-) -> tuple[Float[Array, ""], Float[Array, "batch height width channels"]]:
+def loss_and_logits(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """The mean loss in nats a pixel and the logits of the forward pass."""
     images = to_float(batch.images)
     logits = state.apply_fn({"params": params}, images)
     return jnp.mean(sigmoid_cross_entropy(logits, images)), logits
 
 
-def compile_pass(name: str, state: TrainState, batch: Batch) -> Compiled:
-    """Compiles the pass "train" (gradients and AdamW) or "forward" (the loss alone)."""
-    if name == "forward":
-        forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])
-        arguments = (state.params, batch)
-        return _compile(forward, arguments, lambda run, batch: run(state.params, batch))
+def compile_pass(
+    name: str, state: TrainState, batch: Batch
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float, Callable[[Batch], Any]]:
+    """The pass "train" (gradients and AdamW) or "forward" (the loss alone) as a compiled program.
+
+    The seconds are those of its compilation, without tracing; the function dispatches one call.
+    """
     rng = make_rngs(0).train
-    # The sums of the whole batch, on one device.
-    sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
-    step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
 
-    def call(run: Any, batch: Batch) -> Any:
-        latest[0], metrics = run(latest[0], batch, rng)
+    def train(batch: Batch) -> Any:
+        latest[0], metrics = executable(latest[0], batch, rng)
         return metrics
 
-    return _compile(step, (state, batch, rng), call)
-
-
-def _compile(jitted: Any, arguments: tuple[Any, ...], call: Callable[..., Any]) -> Compiled:
-    lowered = jitted.lower(*arguments)
+    if name == "train":
+        # The sums of the whole batch, on one device.
+        sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
+        step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
+        lowered = step.lower(state, batch, rng)
+    else:
+        forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])
+        lowered = forward.lower(state.params, batch)
     start = time.perf_counter()
     executable = lowered.compile()
-    return Compiled(lowered, executable, time.perf_counter() - start, partial(call, executable))
+    seconds = time.perf_counter() - start
+    run = train if name == "train" else partial(executable, state.params)
+    return lowered, executable, seconds, run
 
 
 def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proof:
-    """Compares logits, loss and gradients of the layouts, with float32 products in full precision.
-
-    JAX's default precision, which is timed, is TF32 or bfloat16 on recent GPUs and TPUs. That is
-    too coarse for a proof.
-
-    Raises:
-        LayoutsDiffer: a difference is above the tolerance of `dtype`, or a number is not finite.
-    """
+    """Compares logits, loss and gradients, with float32 products in full precision."""
     outcome = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
+    # JAX's default, which is timed, is too coarse: TF32 or bfloat16 on recent GPUs and TPUs.
     with jax.default_matmul_precision("highest"):
         outcomes = (outcome(state.params, state, batch) for state in states.values())
         named = ({"logits": y, "loss": loss, "grads": grads} for (loss, y), grads in outcomes)
@@ -140,13 +119,13 @@ def prove_equal(states: dict[str, TrainState], batch: Batch, dtype: str) -> Proo
 
 
 def compare(one: dict[str, Any], other: dict[str, Any], tolerance: float) -> Proof:
-    """The relative differences of two outcomes; raises as `prove_equal`."""
+    """The relative differences of two outcomes; RunError if one is not within the tolerance."""
     differences: dict[str, float] = {}
     for name in ("logits", "loss", "grads"):
         difference = max(map(_difference, *(jax.tree.leaves(each[name]) for each in (one, other))))
         differences[name] = difference
         if difference > tolerance:
-            raise LayoutsDiffer(
+            raise RunError(
                 f"{name} of NHWC and NCHW have a relative difference of {difference:.2g}, above "
                 f"the tolerance of {tolerance:.2g}; timings would not compare equal work"
             )

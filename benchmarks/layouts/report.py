@@ -72,25 +72,22 @@ def show(rows: Sequence[Row], ceilings: Mapping[str, Ceilings], peak: int | None
         memory = f"{best.bytes_per_second / 1e9:,.0f} GB/s through memory"
         print(f"limits for {dtype}: {best.text()}; {memory}")
     print(f"peak device memory of the whole run: {reported(peak, lambda b: f'{b / MIB:,.0f} MiB')}")
+    lines = []
+    for row in rows:
+        nhwc, nchw = (
+            Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in r.convolutions)
+            for r in row.layouts.values()
+        )
+        for index, kind in enumerate(sorted(nhwc | nchw)):
+            lines.append(["" if index else row.title(), *kind, str(nhwc[kind]), str(nchw[kind])])
     tables.show_table(
         "\nConvolutions as compiled: input x filter -> output, from major to minor in memory",
         ("", "order", "run by", "NHWC", "NCHW"),
-        [line for row in rows for line in _convolutions(row)],
+        lines,
     )
     print("\nWhy")
     for row in rows:
         print(f"{row.title()}: {explain(row)}")
-
-
-def _convolutions(row: Row) -> list[tuple[str, ...]]:
-    counts = [
-        Counter((f"{c.input} x {c.filter} -> {c.output}", c.executor) for c in result.convolutions)
-        for result in row.layouts.values()
-    ]
-    return [
-        ("" if line else row.title(), *kind, *(str(count[kind]) for count in counts))
-        for line, kind in enumerate(sorted(set().union(*counts)))
-    ]
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -155,7 +152,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     size = (12, 2.2 + 0.45 * len(rows))
     figure, panels = frame.panels(1, 2, size, sharey=True, width_ratios=(3, 2))
     times, ratios = panels[0]
-    bars = [{o: frame.Bar(r.time, r.floor_seconds) for o, r in row.layouts.items()} for row in rows]
+    bars = [{o: (r.time, r.floor_seconds) for o, r in row.layouts.items()} for row in rows]
     titles, images = map(Row.title, rows), (row.combination.batch_size for row in rows)
     frame.draw_bars(times, list(zip(titles, images, bars, strict=True)), _COLORS)
     frame.legend_above(times, columns=3)
@@ -163,8 +160,12 @@ def draw(rows: Sequence[Row]) -> Figure:
     values, low, high = np.transpose([row.ratio[:3] for row in rows])
     ratios.axvline(1, color="black", linewidth=1)
     ratios.axvline(_CLAIM_OF_2018, color="gray", linestyle=":", label="the claim of 2018 (GPU)")
-    label = "ratio of medians, 95 % interval"
-    style = {"fmt": "o", "color": "#333333", "capsize": 3, "label": label}
+    style = {
+        "fmt": "o",
+        "color": "#333333",
+        "capsize": 3,
+        "label": "ratio of medians, 95 % interval",
+    }
     ratios.errorbar(values, range(len(rows)), xerr=(values - low, high - values), **style)
     ratios.set_xlabel("NCHW / NHWC (below 1: NCHW is faster)")
     ratios.grid(axis="x", alpha=0.3)

@@ -17,11 +17,7 @@ _CHUNK = 2**24  # bytes drawn at once
 
 
 def require_space(needed: int) -> None:
-    """Checks the disk before anything is measured.
-
-    Raises:
-        InputError: the folder for temporary files has less than `needed` bytes and a tenth free.
-    """
+    """InputError unless the folder for temporary files has `needed` bytes and a tenth free."""
     folder, needed = tempfile.gettempdir(), int(1.1 * needed)
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -45,17 +41,13 @@ def on_disk(images: int, side: int) -> Iterator[Path]:
 
 
 def write(path: Path, images: int, side: int) -> None:
-    """Writes random bytes [image, row, column, 1].
-
-    Not by a memory map: writing to one on a full disk kills the process.
-    """
+    """Writes random bytes; not by a memory map, which kills the process on a full disk."""
     generator = np.random.default_rng(0)
     pixels, shape = images * side * side, (images, side, side, 1)
     with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, pixels, _CHUNK):
-            drawn = generator.integers(256, size=min(_CHUNK, pixels - start), dtype=np.uint8)
-            file.write(drawn.data)
+            file.write(generator.bytes(min(_CHUNK, pixels - start)))
         file.flush()
         os.fsync(file.fileno())  # written now, not while something is timed

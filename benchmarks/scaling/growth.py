@@ -86,19 +86,12 @@ class Row(NamedTuple):
     samples: dict[str, list[float]]
 
 
-def to_row(
-    point: Point,
-    steps_per_epoch: int,
-    micro_batch: int | None,
-    samples: dict[str, list[float]],
-    memory: Mapping[str, float | None],
-) -> Row:
-    """Medians of the samples, and the time of an epoch."""
+def median_seconds(samples: Mapping[str, Sequence[float]], steps: int) -> dict[str, float]:
+    """Medians of the samples, and the time of an epoch of so many steps."""
     medians = {key: statistics.median(each) for key, each in samples.items()}
     # Derived, because an epoch of a million images would take minutes.
-    epoch = medians["shuffle_seconds"] + steps_per_epoch * medians["step_seconds"]
-    values = {**medians, "epoch_seconds": epoch, **memory}
-    return Row(point, steps_per_epoch, micro_batch, values, samples)
+    epoch = medians["shuffle_seconds"] + steps * medians["step_seconds"]
+    return {**medians, "epoch_seconds": epoch}
 
 
 class Slope(NamedTuple):

@@ -18,7 +18,7 @@ import flaxae
 from benchmarks.common import device
 from benchmarks.common.memory import mapped_of, peak_bytes, private_growth
 from benchmarks.common.timing import seconds_of
-from benchmarks.scaling.growth import Point, Row, to_row
+from benchmarks.scaling.growth import Point, Row, median_seconds
 from flaxae.data.batches import epoch_order, training_batches, training_rows
 from flaxae.training.devices import place
 from flaxae.training.epoch import Call, EpochSums, Trainer
@@ -34,11 +34,7 @@ _PICKED = 20  # batches in a sample of picking
 def measure(
     file: Path, point: Point, filters: tuple[int, ...], repeats: int
 ) -> tuple[dict[str, Any], Row]:
-    """The device and the measurements; `file` holds the images.
-
-    Raises:
-        ValueError: the images are not those of the point.
-    """
+    """The device and the measurements; `file` holds the images."""
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
     model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
     flaxae.configure_jax(model, compilation_cache="off")
@@ -66,13 +62,14 @@ def measure(
     ]
     samples["pick_seconds"] = [pick(split, point.batch, turn) for turn in turns]
     samples["step_seconds"], growth = private_growth(lambda: bursts(trainer, state, repeats))
-    memory = {
+    values = {
+        **median_seconds(samples, trainer.steps_per_epoch),
         "peak_bytes": max(peak, peak_bytes()),
         "step_bytes": device.peak_bytes() or growth,  # of the device, if it has its own memory
         "mapped_bytes": mapped_of(file),
         "order_bytes": order,
     }
-    row = to_row(point, trainer.steps_per_epoch, placement.micro_batch, samples, memory)
+    row = Row(point, trainer.steps_per_epoch, placement.micro_batch, values, samples)
     return device.describe_device(), row
 
 
@@ -100,11 +97,7 @@ def bursts(trainer: Trainer, state: TrainState, repeats: int) -> list[float]:
 
 
 def burst(trainer: Trainer, state: TrainState, epoch: int, calls: int) -> tuple[TrainState, float]:
-    """Seconds a step, of the calls that follow an epoch's first one.
-
-    The first call is left out, because the shuffling precedes it. An epoch of one call is timed as
-    a whole: shuffling one batch takes much less time than its step.
-    """
+    """Seconds a step after an epoch's first call, or of its only call, with its short shuffling."""
     start, left_out, made = time.perf_counter(), 0, 0
 
     def on_call(call: Call) -> bool:

@@ -23,16 +23,12 @@ def show(sweeps: Mapping[str, Sequence[Row]], slopes: Sequence[Slope]) -> None:
     for sweep, rows in sweeps.items():
         found = {slope.quantity: slope for slope in slopes if slope.sweep == sweep}
         sizes = [f"{getattr(row.point, sweep):,}" for row in rows]
-        lines = [
-            (
-                f"{quantity.name}, {quantity.unit}",
-                *(_amount(row, quantity) for row in rows),
-                number(found[quantity.key].measured),
-                number(found[quantity.key].expected, 0),
-            )
-            for quantity in QUANTITIES
-            if quantity.key in found
-        ]
+        lines = []
+        for quantity in QUANTITIES:
+            if slope := found.get(quantity.key):
+                amounts = [_amount(row, quantity) for row in rows]
+                powers = (number(slope.measured), number(slope.expected, 0))
+                lines.append((f"{quantity.name}, {quantity.unit}", *amounts, *powers))
         show_table(f"\nAgainst {VARIED[sweep]}", ("", *sizes, "slope", "expected"), lines)
     print(
         "\nslope: of the logarithms, by least squares over the three largest sizes; 1: in "
@@ -71,21 +67,20 @@ def draw(sweeps: Mapping[str, Sequence[Row]], slopes: Sequence[Slope]) -> Figure
     size = (1.5 + 4.5 * len(sweeps), 10)
     figure, panels = frame.panels(len(_PANELS), len(sweeps), size, sharex="col", sharey="row")
     for line, (quantities, unit, per_unit) in zip(panels, _PANELS, strict=True):
-        line[0].set_ylabel(unit)
         for axes, (sweep, rows) in zip(line, sweeps.items(), strict=True):
             found = {slope.quantity: slope for slope in slopes if slope.sweep == sweep}
             for quantity, color in zip(quantities, _COLORS, strict=False):
                 if quantity.key in found:
                     draw_curve(axes, rows, quantity, found[quantity.key], per_unit, color)
-            axes.set(xscale="log", yscale="log")
+            axes.set(xscale="log", yscale="log", ylabel=unit)
+            axes.set_xlabel(VARIED[sweep] + "\nsolid: measured (slope); dashed: (expected slope)")
+            sizes = [getattr(row.point, sweep) for row in rows]
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
             axes.minorticks_off()
+            axes.label_outer()
             axes.grid(alpha=0.3)
             if axes.lines:
                 frame.legend_above(axes, columns=2, place="left")
-    for axes, (sweep, rows) in zip(panels[-1], sweeps.items(), strict=True):
-        sizes = [getattr(row.point, sweep) for row in rows]
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
-        axes.set_xlabel(VARIED[sweep] + "\nsolid: measured (slope); dashed: (expected slope)")
     return figure
 
 

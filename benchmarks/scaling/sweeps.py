@@ -12,23 +12,15 @@ from benchmarks.scaling import Settings, dataset, report
 from benchmarks.scaling.growth import FULL, SMOKE, Plan, Point, Row, slopes_of
 from benchmarks.scaling.point import measure
 
-Device = dict[str, Any]
-
 
 def run_sweeps(settings: Settings) -> Finding:
-    """Measures, and prints the tables.
-
-    Raises:
-        InputError: the disk cannot hold the images.
-        WorkerFailed: no point could be measured.
-        OSError: a dataset cannot be written.
-    """
+    """Measures, and prints the tables; raises WorkerFailed if no point could be measured."""
     plan = SMOKE if settings.smoke else FULL
     chosen = plan.all_points(settings.sweeps)
     dataset.require_space(max(point.images * point.side**2 for point in chosen))
     varied = f"varied: {', '.join(settings.sweeps)}; default: {plan.default.title()}"
     print(f"{len(chosen)} points, a process each; {varied}", flush=True)
-    device: Device = {}
+    device: dict[str, Any] = {}
     rows: dict[Point, Row] = {}
     failures: dict[Point, WorkerFailed] = {}
     for point, found in measurements(chosen, plan, settings.repeats):
@@ -38,9 +30,8 @@ def run_sweeps(settings: Settings) -> Finding:
             continue
         device, rows[point] = found
         step, peak = (rows[point].values[key] or 0 for key in ("step_seconds", "peak_bytes"))
-        print(
-            f"{point.title()}: step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB", flush=True
-        )
+        amounts = f"step {milliseconds(step)} ms, peak {peak / MIB:,.0f} MiB"
+        print(f"{point.title()}: {amounts}", flush=True)
     if not rows:
         raise next(iter(failures.values()))
     sweeps = {s: [rows[p] for p in plan.points(s) if p in rows] for s in settings.sweeps}
@@ -55,7 +46,7 @@ def run_sweeps(settings: Settings) -> Finding:
 
 def measurements(
     chosen: Sequence[Point], plan: Plan, repeats: int
-) -> Iterator[tuple[Point, tuple[Device, Row] | WorkerFailed]]:
+) -> Iterator[tuple[Point, tuple[dict[str, Any], Row] | WorkerFailed]]:
     """The measurements of each point, or why there are none; writes one dataset at a time."""
     for (images, side), same in itertools.groupby(chosen, lambda point: point[:2]):
         with dataset.on_disk(images, side) as file:

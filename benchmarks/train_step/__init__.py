@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.common import command
 from benchmarks.common.command import COUNT, COUNTS, flag, several
+from benchmarks.train_step.steps.workload import MODELS
 from flaxae.errors import InputError
 
 _PEERS = {"keras": ("keras", "tensorflow"), "torch": ("torch",)}  # and the modules that each needs
@@ -17,12 +18,8 @@ class Settings(command.Settings):
     question = "train_step"
     measure = "benchmarks.train_step.report:compare_steps"
     smoke_values = {"models": ("convolutional",), "batch_sizes": (8,), "repeats": 3}  # noqa: RUF012
-    peers: tuple[str, ...] = flag(
-        None, "None: all that are installed", nargs="*", choices=[*_PEERS]
-    )
-    models: tuple[str, ...] = several(
-        ("convolutional", "convolutional_stride", "fully_connected"), "autoencoders"
-    )
+    peers: tuple[str, ...] = flag(None, "None: all installed", nargs="*", choices=[*_PEERS])
+    models: tuple[str, ...] = several(MODELS, "autoencoders")
     batch_sizes: tuple[int, ...] = flag((32, 64, 256, 1024), "images in a step", **COUNTS)
     repeats: int = flag(10, "bursts of each variant", **COUNT)
 

@@ -45,10 +45,6 @@ VARIANTS = (
 )
 
 
-class StepsDiffer(RunError):
-    """flaxae's two forms do not compute the same."""
-
-
 class Proof(NamedTuple):
     """How far a variant's losses are from those of the reference."""
 
@@ -87,12 +83,7 @@ class Row(NamedTuple):
 
 
 def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator[Row]:
-    """All batch sizes of a model.
-
-    Raises:
-        WorkerFailed: one of flaxae's two forms fails.
-        StepsDiffer: flaxae's two forms do not compute the same.
-    """
+    """All batch sizes of a model; raises as `prove`."""
     sessions = {
         variant.name: Session(variant.framework, variant.form, model)
         for variant in VARIANTS
@@ -100,7 +91,11 @@ def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator
         and (variant.fully_connected or model != "fully_connected")
     }
     with resident(sessions) as workers:
-        ready = greet(workers)
+        devices = _ask_all(workers, "greet")
+        for name, device in devices.items():
+            if device != devices[SUBJECT]:
+                print(f"not compared: {name} runs on {device}, flaxae on {devices[SUBJECT]}")
+        ready = {name: workers[name] for name in devices if devices[name] == devices[SUBJECT]}
         sizes = sorted(set(settings.batch_sizes))  # ascending, because a process' peak only grows
         proved_at = max((size for size in sizes if size <= _LONG_AT), default=sizes[0])
         for batch_size in sizes:
@@ -115,25 +110,12 @@ def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator
             yield Row(model, batch_size, flops, floor, results, unequal)
 
 
-def greet(workers: dict[str, Worker]) -> dict[str, Worker]:
-    """The workers on flaxae's device."""
-    devices = _ask_all(workers, "greet")
-    for name, device in devices.items():
-        if device != devices[SUBJECT]:
-            print(f"not compared: {name} runs on {device}, flaxae on {devices[SUBJECT]}")
-    return {name: workers[name] for name in devices if devices[name] == devices[SUBJECT]}
-
-
 def prove(workers: dict[str, Worker], batch_size: int, steps: int) -> dict[str, Proof]:
-    """Trains all workers from the same weights on the same batches, and compares their losses.
-
-    Raises:
-        StepsDiffer: flaxae's two forms do not compute the same.
-    """
+    """Trains all from the same weights on the same batches; RunError if flaxae's forms differ."""
     losses = _ask_all(workers, "prove", batch_size, steps)
     proofs = {name: compare_losses(each, losses[REFERENCE]) for name, each in losses.items()}
     if not proofs[SUBJECT].equal:
-        raise StepsDiffer(
+        raise RunError(
             f"at batch size {batch_size} the losses of {SUBJECT} and {REFERENCE} differ by "
             f"{proofs[SUBJECT].difference:.2g} nats a pixel; timings would not compare equal work"
         )
@@ -158,22 +140,17 @@ def time_bursts(
     for _ in range(repeats):
         for name, worker in workers.items():
             bursts[name].append(worker.ask("burst", steps[name]))
-    subject = [burst.wall for burst in bursts[SUBJECT]]
     results = {}
     for name, samples in bursts.items():
-        wall, cpu, faults, peaks = (list(column) for column in zip(*samples, strict=True))
+        wall, cpu, faults, peaks = map(list, zip(*samples, strict=True))
         medians = (summarize(wall), summarize(cpu), summarize(faults).median, max(peaks))
-        ratio = ratio_of_medians(wall, subject)
+        ratio = ratio_of_medians(wall, [burst.wall for burst in bursts[SUBJECT]])
         results[name] = Result(proofs[name], steps[name], *medians, ratio, wall, cpu, faults)
     return results
 
 
 def _ask_all(workers: dict[str, Worker], *request: Any) -> dict[str, Any]:
-    """The replies of all workers, one after another, without the peers that fail.
-
-    Raises:
-        WorkerFailed: one of flaxae's two forms fails.
-    """
+    """The replies of all workers, one after another, without the peers that fail."""
     replies = {}
     for name, worker in workers.items():
         try:

@@ -36,13 +36,8 @@ def compare_steps(settings: Settings) -> Finding:
             print(f"{row.title()}, ms: {', '.join(times)}", flush=True)
     show(rows, ceilings)
     keys = ("model", "batch_size", "variant", "seconds", "ratio", "low", "high")
-    lines = [
-        dict(
-            zip(keys, (r.model, r.batch_size, name, found.wall.median, *found.ratio), strict=False)
-        )
-        for r in rows
-        for name, found in r.results.items()
-    ]
+    flat = [(*row[:2], n, r.wall.median, *r.ratio) for row in rows for n, r in row.results.items()]
+    lines = [dict(zip(keys, values, strict=False)) for values in flat]
     content, picture = {"ceilings": ceilings, "rows": rows}, (draw(rows), "A training step")
     return Finding(described, answer(rows), content, {"rows": lines}, *picture)
 
@@ -107,7 +102,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     for axes, model in zip(panels[:, 0], models, strict=True):
         groups = []
         for row in (row for row in rows if row.model == model):
-            bars = {name: frame.Bar(r.wall, row.floor_seconds) for name, r in row.results.items()}
+            bars = {name: (r.wall, row.floor_seconds) for name, r in row.results.items()}
             groups.append((f"batch {row.batch_size}", row.batch_size, bars))
         frame.draw_bars(axes, groups, _COLOR_OF)
         axes.set_title(model, loc="left", fontsize=10)

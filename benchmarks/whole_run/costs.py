@@ -1,7 +1,5 @@
 """Measures what a training run costs besides its steps, from outside its process."""
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +13,8 @@ from benchmarks.common.intervals import summarize
 from benchmarks.common.memory import MIB
 from benchmarks.common.report import Finding
 from benchmarks.common.timing import interleave
-from benchmarks.whole_run import Settings
-from flaxae.errors import RunError
+from benchmarks.common.workers import in_process
+from benchmarks.whole_run import Settings, watched
 
 _ROOT = Path(__file__).resolve().parents[2]
 # What each command imports, and two imports for comparison.
@@ -29,8 +27,6 @@ IMPORTS = {
     "evaluate": "flaxae.api.load, flaxae.evaluation.embedding_quality, flaxae.report.plots",
     "embed": "flaxae.api.load, flaxae.api.export",
 }
-
-
 _SECONDS = {
     "": lambda line: line[0],
     "median, s": lambda line: f"{summarize(line[1]).median:.2f}",
@@ -49,7 +45,7 @@ def measure_costs(settings: Settings) -> Finding:
     print(device.line(described), flush=True)
     imports, starts = import_seconds(settings.repeats), start_seconds(settings.repeats)
     with tempfile.TemporaryDirectory(prefix="flaxae-memory-") as folder:
-        memory = watch(Path(folder), "run", settings.epochs)
+        memory = in_process(watched.run, Path(folder), "run", settings.epochs)
     lines = [(f"import, {name}", samples) for name, samples in imports.items()]
     lines += [(f"first step, {name}", samples) for name, samples in starts.items()]
     tables.show("Seconds from the start of a process", _SECONDS, lines)
@@ -83,31 +79,12 @@ def import_seconds(repeats: int) -> dict[str, list[float]]:
 
 
 def start_seconds(repeats: int) -> dict[str, list[float]]:
-    """Seconds from the start of a training run to its first finished step.
-
-    "cold" has an empty cache of compiled programs, "warm" has what the cold start left there. The
-    first turn, which is not counted, prepares the dataset.
-    """
+    """Seconds from a run's start to its first step; "warm" has the programs of "cold"."""
     samples: dict[str, list[float]] = {"cold": [], "warm": []}
-    for _ in range(1 + repeats):
+    for _ in range(1 + repeats):  # the first turn, which is not counted, prepares the dataset
         with tempfile.TemporaryDirectory(prefix="flaxae-start-") as folder:
             for name, seconds in samples.items():
                 start = time.time()
-                (reply,) = watch(Path(folder), name, epochs=0)
-                seconds.append(reply["now"] - start)
+                (note,) = in_process(watched.run, Path(folder), name, 0)
+                seconds.append(note["now"] - start)
     return {name: seconds[1:] for name, seconds in samples.items()}
-
-
-def watch(folder: Path, workdir: str, epochs: int) -> list[dict[str, Any]]:
-    """The replies of a watched run with its own workdir and cache of compiled programs in `folder`.
-
-    Raises:
-        RunError: the run fails.
-    """
-    command = [sys.executable, "-m", "benchmarks.whole_run.watched"]
-    command += [str(folder / workdir), str(epochs)]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    run = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
-    if run.returncode != 0:
-        raise RunError(f"the run failed: {run.stderr.strip()[-500:]}")
-    return [json.loads(line) for line in run.stdout.splitlines()]

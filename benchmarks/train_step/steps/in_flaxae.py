@@ -50,8 +50,7 @@ def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array
 def count_flops(workload: Workload, batch_size: int) -> float | None:
     """XLA's count for a step of the plain form before compilation; None if XLA does not count.
 
-    A multiplication and an addition are two operations. The fast form computes more, because some
-    of its products are with zeros.
+    A multiplication and an addition are two operations. The fast form also multiplies zeros.
     """
     run, fresh, rng = make_step(workload, "plain")
     batch = to_batch(np.zeros((batch_size, *workload.image_shape), np.uint8))
@@ -62,17 +61,14 @@ def count_flops(workload: Workload, batch_size: int) -> float | None:
 def with_weights(params: Any, workload: Workload) -> Any:
     """A tree like flaxae's parameters with the weights of the workload."""
     flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
-    kernels = sorted((path for path in flat if path.endswith("kernel")), key=_place)
+    kernels = sorted(  # into the order in which an image passes their layers
+        (path for path in flat if path.endswith("kernel")),
+        key=lambda path: ("decoder" in path, "layers_" not in path, "out_" in path, path),
+    )
     for path, layer in zip(kernels, layers(workload), strict=True):
         flat[path] = jnp.asarray(layer.kernel)
         flat[path.removesuffix("kernel") + "bias"] = jnp.asarray(layer.bias)
     return unflatten_dict(flat, sep="/")
-
-
-def _place(path: str) -> tuple[bool, int, str]:
-    """Sorts the paths of kernels into the order in which an image passes their layers."""
-    names = ("layers_", "up_kernel", "out_kernel", "pixels")
-    return path.startswith("decoder"), [name in path for name in names].index(True), path
 
 
 def to_batch(images: np.ndarray) -> Batch:

@@ -7,7 +7,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no messages about the processor
 
 import keras  # pyright: ignore[reportMissingImports]
-import numpy as np
 import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from benchmarks.train_step.steps import Program
@@ -33,9 +32,6 @@ def build(workload: Workload, form: str) -> Program:
         model.compile(optimizer, loss, jit_compile=xla)
         model.make_train_function()
 
-    def to_input(images: np.ndarray) -> tf.Tensor:
-        return tf.constant(to_float(images))
-
     def step(images: tf.Tensor) -> dict[str, tf.Tensor]:
         # `fit` and `train_on_batch` call this function too, and fetch the loss after every call.
         assert model.train_function is not None
@@ -48,7 +44,7 @@ def build(workload: Workload, form: str) -> Program:
 
     restart()
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    return Program(restart, to_input, step, wait, device)
+    return Program(restart, lambda images: tf.constant(to_float(images)), step, wait, device)
 
 
 def _model(workload: Workload) -> keras.Model:

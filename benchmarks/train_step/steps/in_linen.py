@@ -3,7 +3,6 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from benchmarks.train_step.steps import Program, in_jax
@@ -54,11 +53,7 @@ def build(workload: Workload, form: str) -> Program:
         return (optax.apply_updates(params, updates), opt_state), loss
 
     fresh = (weights, optimizer.init(weights))
-
-    def to_input(images: np.ndarray) -> jax.Array:
-        return jax.device_put(to_float(images))
-
-    return in_jax.program(train_step, fresh, to_input)
+    return in_jax.program(train_step, fresh, lambda images: jax.device_put(to_float(images)))
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

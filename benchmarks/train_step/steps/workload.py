@@ -6,11 +6,10 @@ a transposed kernel is as `lax.conv_transpose` takes it.
 
 import itertools
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-Kind = Literal["convolution", "transposed", "dense"]
 Shape = tuple[int, int, int]  # height, width, channels
 
 MODELS = ("convolutional", "convolutional_stride", "fully_connected")
@@ -31,7 +30,7 @@ class Layer(NamedTuple):
     degrees, and its input and output channels are swapped.
     """
 
-    kind: Kind
+    kind: str  # "convolution", "transposed" or "dense"
     kernel: np.ndarray
     bias: np.ndarray
     stride: int  # 1 for a dense one
@@ -62,15 +61,12 @@ def layers(workload: Workload) -> list[Layer]:
 
     Kernels are initialized by He et al. 2015, https://arxiv.org/abs/1502.01852. Biases are small
     but not zero, so that a missing or swapped bias changes the loss.
-
-    Raises:
-        ValueError: there is no such model.
     """
     if workload.model not in MODELS:
         raise ValueError(f"got the model {workload.model!r}; expected one of {MODELS}")
     generator = np.random.default_rng(0)
 
-    def layer(kind: Kind, shape: tuple[int, ...], stride: int = 1, pooled: bool = False) -> Layer:
+    def layer(kind: str, shape: tuple[int, ...], stride: int = 1, pooled: bool = False) -> Layer:
         deviation = math.sqrt(2 / math.prod(shape[:-1]))
         kernel = generator.normal(0, deviation, shape).astype(np.float32)
         bias = generator.normal(0, 0.05, shape[-1]).astype(np.float32)
@@ -81,18 +77,16 @@ def layers(workload: Workload) -> list[Layer]:
         units = [pixels, *workload.hidden_units, *workload.hidden_units[-2::-1], pixels]
         found = [layer("dense", pair) for pair in itertools.pairwise(units)]
     else:
-        found, channels = [], workload.image_shape[2]
+        found, every = [], (workload.image_shape[2], *workload.filters)
         pooled = workload.model == "convolutional"
-        for filters in workload.filters:
+        for channels, filters in itertools.pairwise(every):
             found.append(layer("convolution", (3, 3, channels, filters)))
             found.append(layer("convolution", (3, 3, filters, filters), pooled=pooled))
             if not pooled:
                 found.append(layer("convolution", (3, 3, filters, filters), 2))
-            channels = filters
-        for filters in reversed(workload.filters):
-            found.append(layer("transposed", (3, 3, channels, filters), 2))
-            channels = filters
-        found.append(layer("transposed", (3, 3, channels, workload.image_shape[2])))
+        for pair in itertools.pairwise((every[-1], *every[:0:-1])):
+            found.append(layer("transposed", (3, 3, *pair), 2))
+        found.append(layer("transposed", (3, 3, every[1], every[0])))
     return [*found[:-1], found[-1]._replace(activated=False)]
 
 
@@ -106,9 +100,8 @@ def crops(workload: Workload) -> tuple[int, int]:
 def make_batches(batch_size: int, shape: Shape, count: int = _BATCHES) -> list[np.ndarray]:
     """Batches of uint8 images [batch, height, width, channels]: soft blobs on faint noise.
 
-    A model can learn the blobs. On noise alone the loss stays at log 2 for any weights, so equal
-    losses would prove nothing. The noise keeps gradients far above AdamW's epsilon, which the
-    frameworks add in different places.
+    On noise alone the loss stays at log 2 for any weights, so equal losses would prove nothing. The
+    noise keeps gradients above AdamW's epsilon, which the frameworks add in different places.
     """
     generator = np.random.default_rng(1)
     height, width, channels = shape

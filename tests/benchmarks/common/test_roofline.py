@@ -18,8 +18,6 @@ class _Stage:
         self.analysis = analysis
 
     def cost_analysis(self) -> object:
-        if isinstance(self.analysis, Exception):
-            raise self.analysis
         return self.analysis
 
 
@@ -27,15 +25,13 @@ class _Stage:
     ("analysis", "expected"),
     [
         ({"flops": 2.0, "bytes accessed": 3.0}, Cost(2, 3)),
-        ([{"flops": 2.0, "bytes accessed": 3.0}], Cost(2, 3)),
         ({"flops": -1.0}, Cost(None, None)),
-        ([], Cost(None, None)),
+        ({}, Cost(None, None)),
         (None, Cost(None, None)),
-        (NotImplementedError(), Cost(None, None)),
     ],
     ids=str,
 )
-def test_cost_analysis_in_every_form(analysis: object, expected: Cost):
+def test_a_missing_count_is_unknown(analysis: object, expected: Cost):
     assert roofline.cost(_Stage(analysis), _Stage(analysis)) == expected
 
 

@@ -23,8 +23,8 @@ from benchmarks.scaling.growth import (
     Point,
     Row,
     Slope,
+    median_seconds,
     slopes_of,
-    to_row,
 )
 
 _ROOT = Path(__file__).parents[3]
@@ -207,6 +207,7 @@ def _reply(point: Point) -> tuple[dict, Row]:
     """What a process could measure: shuffling takes a microsecond an image, a step 20 ms."""
     samples = {f"{name}_seconds": [0.01] for name in ("open", "compile", "pick")}
     samples |= {"shuffle_seconds": [1e-6 * point.images], "step_seconds": [0.01, 0.02, 0.3]}
+    steps = point.images // point.batch
     memory = {quantity.key: 2**20 for quantity in MEMORY}
     device = {"runtime": "cpu", "kind": "cpu", "cores": 2, "processor": "Great CPU"}
-    return device, to_row(point, point.images // point.batch, 32, samples, memory)
+    return device, Row(point, steps, 32, {**median_seconds(samples, steps), **memory}, samples)
