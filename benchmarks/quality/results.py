@@ -1,79 +1,96 @@
-"""Trains and evaluates the runs, and prints two Markdown tables of means and half ranges."""
+"""Trains and evaluates the runs, and makes the README's table of their means and half ranges.
 
+What a run gave is kept in its workdir, so that a benchmark that was stopped goes on where it was.
+"""
+
+import json
 import statistics
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flaxae
 from benchmarks.common import device
 from benchmarks.common.report import Finding
 from benchmarks.common.workers import in_process
-from benchmarks.quality import EPOCHS, Settings
-from flaxae.models import MODELS
+from benchmarks.quality import ROWS, Settings
+from flaxae.commands.flags import command_line
+from flaxae.config.flags import from_flags
+from flaxae.runs.workdir import write_atomically
 
-RECONSTRUCTION = """\
-| dataset, epochs | model | test loss, nats a pixel | RMSE | PSNR, dB |
-|---|---|---|---|---|"""
-EMBEDDING = """\
-| dataset | model, size | kNN: embedding | PCA | pixels | probe: embedding | PCA | pixels | trust |
-|---|---|---|---|---|---|---|---|---|"""
+HEADER = """\
+| run (seeds) | numbers | BCE, nats a pixel | MSE | SSIM | 5-NN, % | best PCA, % | pixels, % | \
+linear probe, % | k-means, % | minutes |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def measure_quality(settings: Settings) -> Finding:
-    """Trains, evaluates, and prints both tables; raises as `in_process`."""
-    results = {
-        (dataset, model): [measure(settings, dataset, model, seed) for seed in settings.seeds]
-        for dataset in settings.datasets
-        for model in settings.models
-    }
-    for header, row in ((RECONSTRUCTION, reconstruction_row), (EMBEDDING, embedding_row)):
-        print(header)
-        for pair, same in results.items():
-            print(row(*pair, same))
-    runs = {f"{model} {dataset}": same for (dataset, model), same in results.items()}
-    losses = [f"{name} {spread([r['loss'] for r in same], 4)}" for name, same in runs.items()]
+    """Trains, evaluates, and prints the table; raises as `in_process`."""
+    rows = {name: measure_row(settings, name) for name in settings.rows}
+    print(table(rows))
+    losses = [f"{name} {spread([r['loss'] for r in row['runs']], 4)}" for name, row in rows.items()]
     sentence = f"the test losses in nats a pixel are: {', '.join(losses)}"
-    return Finding(device.describe_device(), sentence, {"runs": runs}, {"runs": runs})
+    return Finding(device.describe_device(), sentence, {"rows": rows}, {"losses": losses})
 
 
-def measure(settings: Settings, dataset: str, model: str, seed: int) -> dict[str, Any]:
+def measure_row(settings: Settings, name: str) -> dict[str, Any]:
+    """The command of a row, and the results of its seeds."""
+    flags, seeds = dict(ROWS[name].flags), ROWS[name].seeds[: settings.seeds]
+    if settings.epochs is not None:
+        flags["epochs"] = settings.epochs
+    folder = settings.manual_dir if "dataset" in flags else None
+    runs = []
+    for seed in seeds:
+        workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+        more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
+        print(workdir.name, file=sys.stderr, flush=True)
+        runs.append(measure(from_flags({**flags, **more})))
+    command = f"python run.py train {command_line(flags)}".strip()
+    return {"command": command, "seeds": list(seeds), "runs": runs}
+
+
+def measure(config: flaxae.TrainConfig) -> dict[str, Any]:
     """One run in a process of its own, because its model decides how JAX uses the cores."""
-    folder = None if dataset == "mnist_5k" else settings.manual_dir
-    config = flaxae.TrainConfig(
-        model=MODELS[model](),
-        data=flaxae.DataConfig(dataset=dataset, manual_dir=folder and str(folder)),
-        workdir=str(settings.workdir / f"{model}-{dataset}-{seed}"),
-        epochs=EPOCHS[dataset],
-        seed=seed,
-    )
-    print(Path(config.workdir or "").name, file=sys.stderr, flush=True)
-    return in_process(train_and_evaluate, config)
+    kept = config.workdir_path() / "evaluation" / "quality.json"
+    if not kept.exists():
+        found = in_process(train_and_evaluate, config)
+        write_atomically(kept, json.dumps(found).encode())
+    return json.loads(kept.read_text())
 
 
 def train_and_evaluate(config: flaxae.TrainConfig) -> dict[str, Any]:
-    """The test split's quality, and that of its embedding, of a run that continues if it exists."""
+    """The test split's quality, and that of its embedding, with the best weights by validation."""
     flaxae.configure_jax(config.model)
     run = flaxae.train(config, verbose=True)
-    return run.evaluate("test") | {"embedding": run.evaluate_embedding("test")._asdict()}
+    embedding = run.evaluate_embedding("test")
+    found = run.evaluate("test") | {
+        "best_epoch": run.epoch,
+        "epochs": len(run.history),
+        "seconds": sum(record["seconds"] for record in run.history),
+        "dead_units": sum(run.dead_units("validation").values()),
+        **{name: getattr(embedding, name) for name in ("dimensions", "best_pca_dimensions")},
+        "scores": embedding.scores,
+    }
+    (config.workdir_path() / "evaluation").mkdir(exist_ok=True)
+    return found
 
 
-def reconstruction_row(dataset: str, model: str, results: Sequence[dict[str, Any]]) -> str:
-    """One line of the first table."""
-    digits = {"loss": 4, "rmse": 4, "psnr": 2}
-    cells = [spread([r[name] for r in results], each) for name, each in digits.items()]
-    return f"| {dataset}, {EPOCHS[dataset]} | {model} | {' | '.join(cells)} |"
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of the README, in Markdown."""
+    return "\n".join([HEADER, *(line(name, row["runs"]) for name, row in rows.items())])
 
 
-def embedding_row(dataset: str, model: str, results: Sequence[dict[str, Any]]) -> str:
-    """One line of the second table, in percent."""
-    embeddings = [r["embedding"] for r in results]
-    kinds = [("knn_accuracy", each) for each in ("embedding", "pca", "pixels")]
-    kinds += [("linear_probe_accuracy", each) for _, each in kinds]
-    kinds += [("trustworthiness", "embedding")]
-    cells = [spread([100 * e[measure][kind] for e in embeddings], 1) for measure, kind in kinds]
-    return f"| {dataset} | {model}, {embeddings[0]['dimensions']} | {' | '.join(cells)} |"
+def line(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """One line of the table: means over the seeds, and half the range."""
+    cells = [f"{name} ({len(runs)})", str(runs[0]["dimensions"])]
+    cells += [
+        spread([r[key] for r in runs], n) for key, n in (("loss", 4), ("mse", 4), ("ssim", 3))
+    ]
+    kinds = [("knn_accuracy", kind) for kind in ("embedding", "best_pca", "pixels")]
+    kinds += [("linear_probe_accuracy", "embedding"), ("kmeans_accuracy", "embedding")]
+    cells += [spread([100 * r["scores"][key][kind] for r in runs], 1) for key, kind in kinds]
+    cells.append(f"{statistics.fmean(r['seconds'] for r in runs) / 60:.1f}")
+    return f"| {' | '.join(cells)} |"
 
 
 def spread(values: Sequence[float], digits: int) -> str:

@@ -5,11 +5,19 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """Values of flags by name, and what they are good for."""
+    """What a preset is for, and the values of flags by name."""
 
     purpose: str
     flags: Mapping[str, Any]
 
+
+_STANDARD = {
+    "filters": "auto",
+    "latent_dim": 64,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "epochs": 20,
+}
 
 PRESETS = {
     "original": Preset(
@@ -22,6 +30,19 @@ PRESETS = {
             "warmup": 0.0,
             "beta2": 0.999,
             "epochs": 50,
+        },
+    ),
+    "standard": Preset(
+        "a model of ordinary size for images of 28 to 256 pixels, gray or in color", _STANDARD
+    ),
+    "embedding": Preset(
+        "embeddings whose neighbors are alike, at the price of softer reconstructions",
+        {
+            **_STANDARD,
+            "corrupt": ("affine",),
+            "rotation": 10.0,
+            "shear": 0.0,
+            "translation": 0.055,
         },
     ),
 }

@@ -1,62 +1,84 @@
 import json
+from pathlib import Path
+
+import pytest
 
 from benchmarks.common.command import run
-from benchmarks.quality import EPOCHS, MODELS, Settings, results
+from benchmarks.quality import ROWS, Settings, results
+from flaxae.config.flags import from_flags
+
+ROOT = Path(__file__).parents[3]
 
 
 def result(loss):
-    scores = {"embedding": loss, "pca": 0.5, "pixels": 0.25}
+    scores = {"embedding": loss, "pca": 0.5, "best_pca": 0.75, "pixels": 0.25}
+    names = ("knn_accuracy", "linear_probe_accuracy", "kmeans_accuracy")
     return {
         "loss": loss,
-        "rmse": 0.1,
-        "psnr": 20.0,
-        "embedding": {
-            "dimensions": 128,
-            "knn_accuracy": scores,
-            "linear_probe_accuracy": scores,
-            "trustworthiness": {"embedding": 1.0},
-        },
+        "mse": 0.01,
+        "ssim": 0.9,
+        "seconds": 90.0,
+        "dimensions": 128,
+        "scores": dict.fromkeys(names, scores),
     }
 
 
-def test_rows_have_means_and_half_ranges():
-    same = [result(0.1), result(0.2), result(0.6)]
-    row = results.reconstruction_row("mnist_5k", "convolutional", same)
-    assert row == "| mnist_5k, 50 | convolutional | 0.3000 ± 0.2500 | 0.1000 | 20.00 |"
-    row = results.embedding_row("mnist_5k", "convolutional", same)
-    assert row == (
-        "| mnist_5k | convolutional, 128 | 30.0 ± 25.0 | 50.0 | 25.0 | 30.0 ± 25.0 | 50.0 | 25.0 "
-        "| 100.0 |"
+def test_a_line_has_means_and_half_ranges():
+    line = results.line("default", [result(0.1), result(0.2), result(0.6)])
+    assert line == (
+        "| default (3) | 128 | 0.3000 ± 0.2500 | 0.0100 | 0.900 | 30.0 ± 25.0 | 75.0 | 25.0 "
+        "| 30.0 ± 25.0 | 30.0 ± 25.0 | 1.5 |"
     )
+    assert line.count("|") == results.HEADER.splitlines()[0].count("|")
 
 
-def test_every_run_is_trained_then_evaluated(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("name", ROWS)
+def test_the_flags_of_a_row_are_flags_of_train(name):
+    assert from_flags(ROWS[name].flags).epochs >= 10
+
+
+def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
     configs = []
 
     def fake(answer, config):
         assert answer is results.train_and_evaluate
         configs.append(config)
+        (config.workdir_path() / "evaluation").mkdir(parents=True)
         return result(0.1)
 
     monkeypatch.setattr(results, "in_process", fake)
-    flags = ["--workdir", str(tmp_path), "--manual-dir", "idx", "--seeds", "7"]
-    assert run(Settings, [*flags, "--output-dir", str(tmp_path / "results")]) == 0
-    runs = [(config.data.dataset, config.data.manual_dir) for config in configs]
-    assert runs == [("mnist_5k", None)] * 2 + [("fashion_mnist", "idx")] * 2
-    assert [config.model.name for config in configs] == [*MODELS] * 2
-    assert [config.epochs for config in configs] == [50, 50, 10, 10]
-    assert {config.seed for config in configs} == {7}
-    assert configs[0].workdir == str(tmp_path / "convolutional-mnist_5k-7")
-    out = capsys.readouterr().out.splitlines()
-    assert set(json.loads(out[-1])["runs"]) == {
-        f"{model} {data}" for model in MODELS for data in EPOCHS
-    }
+    flags = ["--workdir", str(tmp_path), "--manual-dir", "idx", "--seeds", "2"]
+    flags += ["--output-dir", str(tmp_path / "results")]
+    flags += ["--rows", "original, fully connected", "standard, Fashion-MNIST"]
+    assert run(Settings, flags) == 0
+    chosen = [(config.model.name, config.data.manual_dir, config.seed) for config in configs]
+    first, second = "fully_connected", "convolutional"
+    assert chosen == [(first, None, 0), (first, None, 1), (second, "idx", 0), (second, "idx", 1)]
+    assert configs[2].workdir == str(tmp_path / "standard-Fashion-MNIST-0")
+    before = capsys.readouterr().out
+    assert run(Settings, flags) == 0
+    assert len(configs) == 4
+    after = capsys.readouterr().out
+    assert after.split("results")[0] == before.split("results")[0]
+    report = json.loads((tmp_path / "results" / "quality-cpu.json").read_text())
+    row = report["rows"]["standard, Fashion-MNIST"]
+    assert row["command"] == (
+        "python run.py train --preset standard --dataset fashion_mnist --train-limit 50000 "
+        "--epochs 10"
+    )
+    assert row["seeds"] == [0, 1]
 
 
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
     found = results.train_and_evaluate(tiny_config)
-    assert {"loss", "rmse", "psnr", "ssim"} < set(found)
-    results.reconstruction_row("mnist_5k", "convolutional", [found])
-    results.embedding_row("mnist_5k", "convolutional", [found])
+    results.line("default", [found])
+    assert found["epochs"] == 2
     again = results.train_and_evaluate(tiny_config)  # only evaluates, because it is complete
     assert again["loss"] == found["loss"]
+
+
+def test_the_readme_has_the_table_of_the_results():
+    report = json.loads((ROOT / "benchmarks/results/quality-cpu.json").read_text())
+    assert results.table(report["rows"]) in (ROOT / "README.md").read_text()
+    for row in report["rows"].values():
+        assert row["command"] in (ROOT / "README.md").read_text()
