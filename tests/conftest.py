@@ -42,9 +42,11 @@ def tiny_splits(monkeypatch) -> dict[str, Split]:
 def tiny_config(tiny_splits, tmp_path) -> TrainConfig:
     """Two epochs of a small model on `tiny_splits`, four steps each."""
     return TrainConfig(
-        model=ConvolutionalConfig(filters=(4, 3)),
+        model=ConvolutionalConfig(filters=(4, 3), activation="relu"),
         data=DataConfig(dataset="tiny"),
-        optimizer=OptimizerConfig(batch_size=12),
+        optimizer=OptimizerConfig(
+            batch_size=12, learning_rate=1e-3, schedule="staircase", warmup=0.0, beta2=0.999
+        ),
         workdir=str(tmp_path / "run"),
         epochs=2,
     )

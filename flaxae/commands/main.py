@@ -111,7 +111,7 @@ def _preset_help() -> str:
         f"{name}: {preset.purpose} ({command_line(preset.flags)})"
         for name, preset in PRESETS.items()
     ]
-    return "; ".join(texts)
+    return "; ".join(texts).replace("%", "%%")
 
 
 def _first_line(cls: type[Any]) -> str:

@@ -40,7 +40,7 @@ class TrainConfig(Options):
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     device: DeviceConfig = field(default_factory=DeviceConfig)
     workdir: str | None = field(default=None, metadata={"changeable": True})
-    """Folder of the run (none: runs/<model>-<dataset>)."""
+    """Folder of the run (none: runs/<model or preset>-<dataset>)."""
     epochs: int = field(default=50, metadata={"changeable": True})
     """Passes over the training split, those of an earlier start included."""
     seed: int = 0

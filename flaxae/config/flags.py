@@ -36,7 +36,9 @@ def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
         InputError: a flag is unknown, belongs to another model, or has a value out of range.
     """
     flags = _with_preset(flags)
-    model = MODELS[flags.pop("model", ConvolutionalConfig.name)]
+    name = flags.pop("model", ConvolutionalConfig.name)
+    require(name in MODELS, "--model", name, f"one of {', '.join(MODELS)}")
+    model = MODELS[name]
     known: set[str] = set()
     parts: dict[str, Any] = {}
     for section, cls in sections(model).items():
@@ -75,12 +77,9 @@ def _with_preset(flags: Mapping[str, Any]) -> dict[str, Any]:
     require(name in PRESETS, "--preset", name, f"one of {', '.join(PRESETS)}")
     values = dict(PRESETS[name].flags)
     model = given.get("model", values.get("model", ConvolutionalConfig.name))
-    if model in MODELS:
-        known = {
-            f.name for cls in sections(MODELS[model]).values() for f in dataclasses.fields(cls)
-        }
-        known |= {"model", *own_fields()}
-        values = {name: value for name, value in values.items() if name in known}
+    others = {f.name for other in MODELS.values() for f in dataclasses.fields(other)}
+    own = {f.name for f in dataclasses.fields(MODELS[model])} if model in MODELS else others
+    values = {name: value for name, value in values.items() if name not in others - own}
     return values | given
 
 

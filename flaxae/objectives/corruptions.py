@@ -23,7 +23,8 @@ Rng = Key[Array, ""]
 def corrupt(images: Images, rows: Rows, key: Rng, config: ObjectiveConfig) -> Images:
     """The input of a training step: every corruption of `config.corrupt` in order, then noise."""
     for name in config.corrupt:
-        own = jax.random.fold_in(key, 1 + list(CORRUPTIONS).index(name))
+        # From the end of the numbers, because rows are folded into the same key for noise.
+        own = jax.random.fold_in(key, 2**32 - 1 - list(CORRUPTIONS).index(name))
         images = jax.vmap(partial(find(CORRUPTIONS, name), config))(images, _keys(own, rows))
     return add_noise(images, rows, key, config.noise_factor)
 
@@ -56,7 +57,8 @@ def affine(config: ObjectiveConfig, image: Image, key: Rng) -> Image:
     values = [
         map_coordinates(image[..., c], [y, x], order=1, mode="nearest") for c in range(channels)
     ]
-    return jnp.stack(values, axis=-1).reshape(image.shape)
+    # Interpolation rounds, and may leave the range by that.
+    return jnp.clip(jnp.stack(values, axis=-1), image.min(), image.max())
 
 
 def shift(config: ObjectiveConfig, image: Image, key: Rng) -> Image:
@@ -73,7 +75,8 @@ def mask(config: ObjectiveConfig, image: Image, key: Rng) -> Image:
     sizes = jnp.array([max(1, round(config.mask_size * side)) for side in (height, width)])
     top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width]) - sizes + 1)
     rows, columns = jnp.arange(height) - top, jnp.arange(width) - left
-    inside = ((rows >= 0) & (rows < sizes[0]))[:, None] & ((columns >= 0) & (columns < sizes[1]))
+    inside_rows = ((rows >= 0) & (rows < sizes[0]))[:, None]
+    inside = inside_rows & ((columns >= 0) & (columns < sizes[1]))[None]
     return jnp.where(inside[..., None], 0.0, image)
 
 

@@ -28,8 +28,8 @@ def test_a_run_of_the_version_before_is_evaluated(workdir):
 
 
 def test_a_run_of_the_version_before_is_continued(workdir):
-    model = flaxae.ConvolutionalConfig(filters=(2, 2))
-    run = flaxae.train(flaxae.TrainConfig(model=model, epochs=2, workdir=str(workdir)))
+    config = flaxae.preset("original", filters=(2, 2), epochs=2, workdir=str(workdir))
+    run = flaxae.train(config)
     assert [record["epoch"] for record in run.history] == [1, 2]
     for name, expected in SECOND_EPOCH.items():
         assert run.history[1][name] == pytest.approx(expected, abs=1e-4)
@@ -39,5 +39,5 @@ def test_a_run_of_the_version_before_is_continued(workdir):
 def test_a_run_of_a_later_version_is_refused_in_one_line(workdir):
     values = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps({"schema": SCHEMA + 1, **values}))
-    with pytest.raises(flaxae.InputError, match=r"config\.json cannot be read: its schema is 3"):
+    with pytest.raises(flaxae.InputError, match=r"config\.json cannot be read: its schema is 4"):
         read_config(workdir)

@@ -1,12 +1,22 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flaxae.commands.flags import command_line
 from flaxae.commands.main import main
+from flaxae.config import TrainConfig
+from flaxae.config.flags import preset
+from flaxae.config.presets import PRESETS, Preset
+from flaxae.data import DataConfig
 from flaxae.errors import RunError
+from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.models.fully_connected.config import FullyConnectedConfig
+from flaxae.objectives import ObjectiveConfig
+from flaxae.training import OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", "tensorboardX")
@@ -30,6 +40,23 @@ HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", 
             ["train", "--model", "fully_connected", "--filters", "8"],
             "--filters belongs to --model convolutional, and the model is fully_connected; ",
         ),
+        (["train", "--filters", "16", "many"], "argument --filters: invalid int value: 'many'"),
+        (["train", "--filters", "Auto"], "argument --filters: invalid int value: 'Auto'"),
+        (["train", "--dense-units", "0"], "--dense-units got 0 at position 1; every layer"),
+        (
+            ["train", "--model", "fully_connected", "--dense-units", "8"],
+            "--dense-units belongs to --model convolutional, and the model is fully_connected; ",
+        ),
+        (["train", "--corrupt", "blur"], "argument --corrupt: invalid choice: 'blur' (choose from"),
+        (
+            ["train", "--corrupt", "mask", "affine", "mask"],
+            "--corrupt got mask affine mask; expected names among affine, shift, mask, each at mos",
+        ),
+        (["train", "--rotation", "181"], "--rotation got 181.0; expected 0 to 180 degrees"),
+        (["train", "--mask-size", "0"], "--mask-size got 0.0; expected 0 < fraction <= 1"),
+        (["train", "--train-limit", "0"], "--train-limit got 0; expected a whole number from 1"),
+        (["train", "--preset", "best"], "argument --preset: invalid choice: 'best' (choose from"),
+        (["train", "--preset", "original", "--epochs", "0"], "--epochs got 0; expected a whole"),
         (["train", "--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
         (
             ["train", "--schedule", "cosine", "--schedule-epochs", "5", "--epochs", "6"],
@@ -44,7 +71,8 @@ HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", 
         ),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(arguments, message, capsys):
+def test_bad_input_is_one_line_and_status_2(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr("flaxae.commands.train.run", lambda options: 0)
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f"flaxae: error: {message}")
@@ -69,18 +97,108 @@ def test_what_goes_wrong_later_has_a_status_and_no_traceback(error, status, caps
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.fixture
+def config_of(monkeypatch):
+    """What a command line asks for, without training."""
+    found = []
+    monkeypatch.setattr("flaxae.commands.train.run", lambda options: found.append(options) or 0)
+
+    def parse(*arguments):
+        assert main(["train", *arguments]) == 0
+        return found[-1].config
+
+    return parse
+
+
+def test_flags_of_several_values(config_of):
+    assert config_of("--filters", "auto").model == ConvolutionalConfig(filters="auto")
+    assert config_of("--filters", "5", "4").model == ConvolutionalConfig(filters=(5, 4))
+    found = config_of("--dense-units", "9", "5", "--latent-dim", "3").model
+    assert found == ConvolutionalConfig(dense_units=(9, 5), latent_dim=3)
+    assert config_of("--dense-units").model == ConvolutionalConfig()
+    found = config_of("--corrupt", "mask", "affine", "--rotation", "30", "--mask-size", "0.5")
+    expected = ObjectiveConfig(corrupt=("mask", "affine"), rotation=30.0, mask_size=0.5)
+    assert found.objective == expected
+    assert config_of("--corrupt").objective == ObjectiveConfig()
+    assert config_of("--train-limit", "7").data == DataConfig(train_limit=7)
+
+
+def test_without_flags_it_is_the_default_config(config_of):
+    assert config_of() == TrainConfig()
+    connected = TrainConfig(model=FullyConnectedConfig())
+    assert config_of("--model", "fully_connected") == connected
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_the_flags_that_its_help_names(config_of, name):
+    found = config_of("--preset", name)
+    assert found == replace(preset(name), workdir=found.workdir)
+    typed = config_of(*command_line(PRESETS[name].flags).split())
+    assert replace(typed, workdir=found.workdir) == found
+
+
+def test_flags_that_are_given_win_over_a_preset(config_of):
+    found = config_of("--epochs", "3", "--preset", "original", "--activation", "tanh")
+    expected = preset("original", epochs=3, activation="tanh")
+    assert found == replace(expected, workdir=found.workdir)
+    assert (found.epochs, found.model.activation, found.optimizer.batch_size) == (3, "tanh", 256)
+    connected = config_of("--preset", "original", "--model", "fully_connected")
+    assert (connected.model.name, connected.optimizer.batch_size) == ("fully_connected", 256)
+
+
+def test_the_default_workdir_carries_the_name_of_the_preset(config_of):
+    def folder(*arguments):
+        return config_of(*arguments).workdir_path()
+
+    runs = Path("runs").absolute()
+    assert folder() == runs / "convolutional-mnist_5k"
+    assert folder("--preset", "original") == runs / "original-mnist_5k"
+    other = ("--preset", "original", "--dataset", "emnist/balanced:3.1.0")
+    assert folder(*other) == runs / "original-emnist-balanced-3.1.0"
+    assert folder("--preset", "original", "--workdir", "mine") == Path("mine").absolute()
+
+
+def test_help_lists_every_preset_with_its_purpose(capsys, monkeypatch):
+    flags = {"filters": "auto", "dense_units": (512, 9), "corrupt": ("affine", "mask")}
+    monkeypatch.setitem(PRESETS, "mine", Preset("for this test", flags))
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = "".join(capsys.readouterr().out.split())  # lines may be broken inside words
+    assert f"--preset{{{','.join(PRESETS)}}}" in text
+    for name, each in PRESETS.items():
+        entry = f"{name}: {each.purpose} ({command_line(each.flags)})"
+        assert "".join(entry.split()) in text
+    entry = "mine: for this test (--filters auto --dense-units 512 9 --corrupt affine mask)"
+    assert "".join(entry.split()) in text
+
+
+def default_of(name):
+    """As the help shows the default of an option that depends on the model."""
+    value, recipe = getattr(OptimizerConfig(), name), FullyConnectedConfig.recipe
+    return f"{value}; fully_connected {recipe[name]}" if name in recipe else str(value)
+
+
 def test_help_shows_every_flag_with_its_default(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help"])
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
+    assert FullyConnectedConfig.recipe, "else no default depends on the model"
     for flag, default in {
         "--model": "convolutional",
         "--filters": "16 8 8",
         "--hidden-units": "128 64 32",
         "--downsample": "max_pool",
         "--latent-dim": None,
-        "--activation": "relu",
+        "--activation": ConvolutionalConfig().activation,
+        "--dense-units": None,
+        "--train-limit": None,
+        "--corrupt": None,
+        "--rotation": "15.0",
+        "--shear": "10.0",
+        "--scaling": "0.1",
+        "--translation": "0.07",
+        "--mask-size": "0.3",
         "--dropout-rate": "0.0",
         "--noise-factor": "0.0",
         "--dataset": "mnist_5k",
@@ -88,18 +206,22 @@ def test_help_shows_every_flag_with_its_default(capsys):
         "--manual-dir": None,
         "--workdir": None,
         "--epochs": "50",
-        "--batch-size": "256",
-        "--learning-rate": "0.001",
-        "--learning-rate-decay": "0.96",
-        "--decay-steps": "1000",
-        "--weight-decay": "1e-05",
+        "--batch-size": default_of("batch_size"),
+        "--learning-rate": default_of("learning_rate"),
+        "--schedule": default_of("schedule"),
+        "--warmup": default_of("warmup"),
+        "--beta2": default_of("beta2"),
+        "--learning-rate-decay": default_of("learning_rate_decay"),
+        "--decay-steps": default_of("decay_steps"),
+        "--weight-decay": default_of("weight_decay"),
         "--layout": "NHWC",
         "--dtype": "float32",
         "--seed": "0",
     }.items():
         entry = text.split(" options: ", 1)[1]
-        after = re.split(rf" {flag} (?=[A-Z]+ |\[N|{{)", entry, maxsplit=1)[1]
-        kind, value = re.search(r"\((default|none): ([^)]*)\)", after).groups()
+        after = re.split(rf" {flag} (?=[A-Z]+ |\[N|\[?{{)", entry, maxsplit=1)[1]
+        after = re.split(r" --[a-z0-9-]+ (?=[A-Z]+ |\[N|\[?{)", after, maxsplit=1)[0]
+        kind, value = re.findall(r"\((default|none): ([^)]*)\)", after)[0]
         assert (kind, value if default else None) == ("default" if default else "none", default)
 
 
@@ -123,3 +245,19 @@ def test_run_py_is_the_front_door():
     assert done.stderr == (
         "flaxae: error: argument --epochs: invalid int value: 'none'; see run.py train --help\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--filters", "auto", "8"), "filters is ('auto', 8); expected "),
+        (("--dense-units", "auto"), "dense_units is 'auto'; expected tuple[int, ...]"),
+    ],
+)
+def test_a_word_in_place_of_numbers_stands_alone_and_where_it_is_known(arguments, message):
+    """In a process of its own, because the tests check types of their own."""
+    command = [sys.executable, "run.py", "train", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"flaxae: error: {message}")
+    assert done.stderr.count("\n") == 1

@@ -20,7 +20,7 @@ from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.objectives import ObjectiveConfig
 from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
 from flaxae.runs.workdir import read_metrics
-from flaxae.training import DeviceConfig, OptimizerConfig
+from flaxae.training import DeviceConfig
 
 # The losses of three epochs on the tiny dataset. They may change when the arithmetic changes on
 # purpose: another initialization, order of examples, optimizer or loss. Then look whether the new
@@ -118,6 +118,7 @@ def number(request):
 
 
 def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch, number, capsys):
+    config = replace(config, device=DeviceConfig(steps_per_call=1))
     train(config)
     stopped = replace(config, workdir=str(tmp_path / "stopped"))
     original, calls = flaxae.training.epoch.add_steps, []
@@ -170,7 +171,7 @@ def poisoned(step_function, at):
 
 
 def test_more_images_in_a_batch_than_there_are(config):
-    config = replace(config, optimizer=OptimizerConfig(batch_size=1000), epochs=1)
+    config = replace(config, optimizer=replace(config.optimizer, batch_size=1000), epochs=1)
     train(config)
     assert records_of(config)[0]["step"] == 1
 
@@ -225,7 +226,7 @@ def test_another_seed_is_another_run(config, tmp_path):
 
 
 def test_the_recorded_learning_rate_follows_the_schedule(config):
-    optimizer = OptimizerConfig(batch_size=12, decay_steps=4, learning_rate_decay=0.5)
+    optimizer = replace(config.optimizer, decay_steps=4, learning_rate_decay=0.5)
     train(replace(config, optimizer=optimizer))
     rates = [record["learning_rate"] for record in records_of(config)]
     assert rates == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
@@ -249,7 +250,7 @@ def test_an_epoch_that_no_checkpoint_holds_is_recorded_once(config, monkeypatch)
 
 
 def test_a_run_that_diverges_in_its_last_update_is_not_kept(config):
-    wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
+    wild = replace(config, optimizer=replace(config.optimizer, batch_size=50, learning_rate=1e38))
     with pytest.raises(RunError, match=r"became (nan|inf)"):
         train(wild)
     assert records_of(config) == []
@@ -261,7 +262,7 @@ def test_weights_that_are_no_numbers_are_not_kept_whatever_the_loss(config, monk
     """On a CPU the maximum of a pooling passes over NaN, so that the loss can be a number."""
     quality = {"loss": 0.5, "rmse": 0.1}
     monkeypatch.setattr(flaxae.training.loop, "evaluate", lambda *_: quality)
-    wild = replace(config, optimizer=OptimizerConfig(batch_size=50, learning_rate=1e38))
+    wild = replace(config, optimizer=replace(config.optimizer, batch_size=50, learning_rate=1e38))
     with pytest.raises(RunError, match=r"coder/\S+ after epoch 1 became (nan|inf)"):
         train(wild)
     assert records_of(config) == []
@@ -281,7 +282,7 @@ def test_a_folder_moved_away_ends_the_run(config, monkeypatch):
 
 
 def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
-    train(replace(config, optimizer=OptimizerConfig(batch_size=10**9), epochs=1))
+    train(replace(config, optimizer=replace(config.optimizer, batch_size=10**9), epochs=1))
     assert evaluate.run(evaluate.Options(workdir=str(config.workdir_path()))) == 0
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from flaxae.commands.evaluate import Options as EvaluateOptions
 from flaxae.commands.reconstruct import Options as ReconstructOptions
-from flaxae.config import TrainConfig, from_flags
+from flaxae.config import TrainConfig
+from flaxae.config.flags import from_flags
 from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.data import DataConfig
 from flaxae.errors import InputError
@@ -19,14 +20,28 @@ from flaxae.training import DeviceConfig, OptimizerConfig
 
 OTHER = TrainConfig(
     model=ConvolutionalConfig(
-        filters=(4,), downsample="stride", latent_dim=7, activation="gelu", dropout_rate=0.5
+        filters=(4,),
+        downsample="stride",
+        dense_units=(9,),
+        latent_dim=7,
+        activation="gelu",
+        dropout_rate=0.5,
     ),
-    data=DataConfig(dataset="kmnist", data_dir="data", manual_dir="manual"),
-    objective=ObjectiveConfig(loss="l1", noise_factor=0.125),
+    data=DataConfig(dataset="kmnist", data_dir="data", manual_dir="manual", train_limit=70),
+    objective=ObjectiveConfig(
+        loss="l1",
+        noise_factor=0.125,
+        corrupt=("mask", "affine"),
+        rotation=1.5,
+        shear=2.5,
+        scaling=0.25,
+        translation=0.5,
+        mask_size=0.75,
+    ),
     optimizer=OptimizerConfig(
         batch_size=8,
         learning_rate=0.5,
-        schedule="cosine",
+        schedule="constant",
         warmup=0.25,
         schedule_epochs=7,
         final_learning_rate=0.01,
@@ -45,9 +60,10 @@ OTHER = TrainConfig(
     profile=True,
 )
 CONNECTED = TrainConfig(model=FullyConnectedConfig(hidden_units=(5, 6)))
+AUTO = TrainConfig(model=ConvolutionalConfig(filters="auto"))
 
 
-@pytest.mark.parametrize("config", [TrainConfig(), OTHER, CONNECTED])
+@pytest.mark.parametrize("config", [TrainConfig(), OTHER, CONNECTED, AUTO])
 def test_json_round_trip(config):
     assert from_json(to_json(config)) == config
 
@@ -99,6 +115,31 @@ def test_other_differs_in_every_field():
         (lambda: OptimizerConfig(clip_norm=0.0), "--clip-norm got 0.0; expected > 0"),
         (lambda: OptimizerConfig(ema_decay=1.0), "--ema-decay got 1.0; expected 0 <= decay < 1"),
         (lambda: ObjectiveConfig(loss="hinge"), "--loss got hinge; expected one of bce, mse, l1"),
+        (
+            lambda: ObjectiveConfig(corrupt=("mask", "blur")),
+            "--corrupt got mask blur; expected names among affine, shift, mask, each at most once",
+        ),
+        (
+            lambda: ObjectiveConfig(corrupt=("mask", "affine", "mask")),
+            "--corrupt got mask affine mask; expected names",
+        ),
+        (lambda: ObjectiveConfig(rotation=-1.0), "--rotation got -1.0; expected 0 to 180 degrees"),
+        (lambda: ObjectiveConfig(rotation=180.5), "--rotation got 180.5"),
+        (lambda: ObjectiveConfig(rotation=float("nan")), "--rotation got nan"),
+        (lambda: ObjectiveConfig(shear=-1.0), "--shear got -1.0; expected 0 <= degrees < 90"),
+        (lambda: ObjectiveConfig(shear=90.0), "--shear got 90.0"),
+        (lambda: ObjectiveConfig(scaling=-0.1), "--scaling got -0.1; expected 0 <= fraction < 1"),
+        (lambda: ObjectiveConfig(scaling=1.0), "--scaling got 1.0"),
+        (lambda: ObjectiveConfig(translation=-0.1), "--translation got -0.1; expected 0 to 1"),
+        (lambda: ObjectiveConfig(translation=1.1), "--translation got 1.1"),
+        (lambda: ObjectiveConfig(mask_size=0.0), "--mask-size got 0.0; expected 0 < fraction <= 1"),
+        (lambda: ObjectiveConfig(mask_size=1.1), "--mask-size got 1.1"),
+        (lambda: DataConfig(train_limit=0), "--train-limit got 0; expected a whole number from 1"),
+        (lambda: DataConfig(train_limit=-5), "--train-limit got -5"),
+        (
+            lambda: ConvolutionalConfig(dense_units=(8, 0)),
+            "--dense-units got 0 at position 2; every layer needs at least one unit",
+        ),
         (lambda: TrainConfig(epochs=0), "--epochs got 0"),
         (lambda: TrainConfig(seed=2**32), "--seed got 4294967296"),
         (
@@ -133,8 +174,8 @@ def edited(path, value):
         ("epochs", True, "epochs is True; expected int"),
         ("optimizer.learning_rate", True, "learning_rate is True; expected float"),
         ("optimizer.batch_size", "16", "batch_size is '16'; expected int"),
-        ("model.filters", "16", "filters is '16'; expected tuple"),
-        ("model.filters", [16, "8"], r"filters is \[16, '8'\]; expected tuple"),
+        ("model.filters", "16", r"filters is '16'; expected .*tuple\[int, \.\.\.\]"),
+        ("model.filters", [16, "8"], r"filters is \[16, '8'\]; expected .*tuple\[int, \.\.\.\]"),
         ("model.latent_dim", 1.5, r"latent_dim is 1\.5; expected int \| None"),
         ("device.data_on_device", 1, "data_on_device is 1; expected bool"),
         ("workdir", 5, "workdir is 5"),
@@ -143,8 +184,11 @@ def edited(path, value):
         ("model.name", "recurrent", "model is 'recurrent'; expected one of convolutional, fully_"),
         ("model.hidden_units", [3], r"does not know \['hidden_units'\]"),
         ("optimizer.schedule", "linear", "--schedule got linear"),
-        ("schema", 3, "its schema is 3, and this version of flaxae reads 1 and 2; .* upgrade"),
+        ("schema", 4, "its schema is 4, and this version of flaxae reads 1 to 3; .* upgrade"),
         ("schema", "2", "its schema is '2'"),
+        ("schema", 2.0, r"its schema is 2\.0"),
+        ("objective.corrupt", ["blur"], "--corrupt got blur; expected names among affine, shift,"),
+        ("objective.corrupt", "affine", r"corrupt is 'affine'; expected tuple"),
     ],
 )
 def test_an_edited_file_is_refused(path, value, message):
@@ -204,9 +248,12 @@ def test_the_config_of_the_version_before_is_read():
         optimizer=OptimizerConfig(
             batch_size=64,
             learning_rate=0.002,
+            schedule="staircase",
+            warmup=0.0,
             learning_rate_decay=0.9,
             decay_steps=500,
             weight_decay=0.0001,
+            beta2=0.999,
         ),
         compute=ComputeConfig(layout="NCHW", kernels="fast"),
         device=DeviceConfig(data_on_device=True, steps_per_call=5),
@@ -219,11 +266,98 @@ def test_the_config_of_the_version_before_is_read():
         from_json(json.dumps(broken))
 
 
+# As flaxae 0.2 wrote it, except the model's own options.
+SCHEMA_2 = {
+    "schema": 2,
+    "model": {"name": "", "latent_dim": 6, "activation": "relu", "dropout_rate": 0.1},
+    "data": {"dataset": "kmnist", "data_dir": "/data", "manual_dir": None},
+    "objective": {"loss": "mse", "noise_factor": 0.2},
+    "optimizer": {
+        "batch_size": 256,
+        "learning_rate": 0.001,
+        "schedule": "staircase",
+        "warmup": 0.0,
+        "schedule_epochs": None,
+        "final_learning_rate": 0.0,
+        "learning_rate_decay": 0.96,
+        "decay_steps": 1000,
+        "weight_decay": 1e-05,
+        "beta2": 0.999,
+        "clip_norm": None,
+        "ema_decay": 0.0,
+    },
+    "compute": {"layout": "NCHW", "dtype": "float32", "kernels": "auto"},
+    "device": {"data_on_device": False, "steps_per_call": 5},
+    "workdir": "w",
+    "epochs": 9,
+    "seed": 2,
+    "profile": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "model"),
+    [
+        ({"filters": [5, 4], "downsample": "stride"}, ConvolutionalConfig),
+        ({"hidden_units": [8, 4]}, FullyConnectedConfig),
+    ],
+)
+def test_a_config_of_schema_2_is_read(own, model):
+    """What it has no word for is as it was then: no corruption, no dense layer, all images."""
+    values = {**SCHEMA_2, "model": {**SCHEMA_2["model"], "name": model.name, **own}}
+    config = from_json(json.dumps(values))
+    sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in own.items()}
+    assert config == TrainConfig(
+        model=model(latent_dim=6, activation="relu", dropout_rate=0.1, **sizes),
+        data=DataConfig(dataset="kmnist", data_dir="/data", train_limit=None),
+        objective=ObjectiveConfig(loss="mse", noise_factor=0.2, corrupt=()),
+        optimizer=OptimizerConfig(
+            batch_size=256,
+            learning_rate=1e-3,
+            schedule="staircase",
+            warmup=0.0,
+            final_learning_rate=0.0,
+            learning_rate_decay=0.96,
+            decay_steps=1000,
+            weight_decay=1e-5,
+            beta2=0.999,
+        ),
+        compute=ComputeConfig(layout="NCHW"),
+        device=DeviceConfig(steps_per_call=5),
+        workdir="w",
+        epochs=9,
+        seed=2,
+    )
+    assert model is FullyConnectedConfig or config.model.dense_units == ()
+    assert from_json(to_json(config)) == config
+    for group, name in (("optimizer", "beta2"), ("objective", "loss"), ("model", "activation")):
+        lacking = {**values, group: {k: v for k, v in values[group].items() if k != name}}
+        with pytest.raises(InputError, match=rf"lacks the fields \['{name}'\]"):
+            from_json(json.dumps(lacking))
+
+
+def test_the_optimizer_of_a_config_suits_its_model():
+    recipe = FullyConnectedConfig.recipe
+    assert recipe, "else there is nothing to test"
+    assert TrainConfig().optimizer == OptimizerConfig() != CONNECTED.optimizer
+    assert CONNECTED.optimizer == OptimizerConfig(**recipe)
+    assert from_flags({}) == TrainConfig()
+    model = {"model": "fully_connected"}
+    assert from_flags(model) == TrainConfig(model=FullyConnectedConfig())
+    given = OptimizerConfig(batch_size=7)
+    assert TrainConfig(model=FullyConnectedConfig(), optimizer=given).optimizer == given
+    changed = from_flags({**model, "beta2": 0.5}).optimizer
+    assert changed == OptimizerConfig(**{**recipe, "beta2": 0.5})
+    name, value = next(iter(recipe.items()))
+    assert getattr(from_flags({**model, name: 2 * value}).optimizer, name) == 2 * value
+    assert replace(CONNECTED, seed=3).optimizer == CONNECTED.optimizer
+
+
 def test_flags_become_a_config():
     flags = {"model": "fully_connected", "hidden_units": (8, 4), "batch_size": 3, "seed": 5}
     assert from_flags(flags) == TrainConfig(
         model=FullyConnectedConfig(hidden_units=(8, 4)),
-        optimizer=OptimizerConfig(batch_size=3),
+        optimizer=OptimizerConfig(**{**FullyConnectedConfig.recipe, "batch_size": 3}),
         seed=5,
     )
     with pytest.raises(InputError, match="--filters belongs to --model convolutional"):
@@ -233,7 +367,7 @@ def test_flags_become_a_config():
 
 
 def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
-    cosine = TrainConfig(optimizer=OptimizerConfig(schedule="cosine"), epochs=5)
+    cosine = TrainConfig(optimizer=OptimizerConfig(schedule="cosine", warmup=0.0), epochs=5)
     first = cosine.with_horizon(None)
     assert first.optimizer.schedule_epochs == 5
     assert replace(cosine, epochs=3).with_horizon(first).optimizer.schedule_epochs == 5
@@ -241,7 +375,8 @@ def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
         replace(cosine, epochs=6).with_horizon(first)
     floor = OptimizerConfig(schedule="cosine", final_learning_rate=1e-4, schedule_epochs=5)
     assert TrainConfig(optimizer=floor, epochs=6).with_horizon(first).epochs == 6
-    assert TrainConfig().with_horizon(None) == TrainConfig()  # a staircase has no horizon
+    staircase = TrainConfig(optimizer=OptimizerConfig(schedule="staircase", warmup=0.0))
+    assert staircase.with_horizon(None) == staircase  # which has no horizon
 
 
 def test_differences_name_flags_and_both_values():

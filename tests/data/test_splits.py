@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flaxae.data.splits import Split, pick_examples, select
+from flaxae.data.splits import Split, limit_training, pick_examples, select
 from flaxae.errors import InputError
 
 
@@ -32,6 +32,37 @@ def test_all_is_the_three_splits_in_order():
     }
     assert select(without, "all").labels is None
     assert select(without, "all").targets is None
+
+
+def test_only_the_training_split_is_limited_to_its_first_images():
+    splits = {**SPLITS, "train": part(5, 3, 9, 1)}
+    limited = limit_training(splits, 3)
+    train = limited["train"]
+    assert train.images.ravel().tolist() == [5, 3, 9]
+    assert train.labels.tolist() == [5, 3, 9]
+    assert train.targets.ravel().tolist() == [105, 103, 109]
+    assert train.class_names == ("a",)
+    assert list(limited) == list(splits)
+    assert limited["validation"] is SPLITS["validation"]
+    assert limited["test"] is SPLITS["test"]
+    assert len(splits["train"].images) == 4, "what was given stays as it was"
+
+
+def test_a_limit_needs_no_labels_and_no_targets():
+    bare = {**SPLITS, "train": Split(part(1, 2, 3).images)}
+    limited = limit_training(bare, 2)["train"]
+    assert limited.images.ravel().tolist() == [1, 2]
+    assert (limited.labels, limited.targets) == (None, None)
+
+
+@pytest.mark.parametrize("limit", [None, 2, 3, 10**12])
+def test_a_limit_that_is_no_less_than_the_split_changes_nothing(limit):
+    assert limit_training(SPLITS, limit)["train"] is SPLITS["train"]
+
+
+def test_without_a_training_split_nothing_is_limited():
+    validation = {"validation": SPLITS["validation"]}
+    assert limit_training(validation, 1) == validation
 
 
 def test_one_split_is_selected_by_name():

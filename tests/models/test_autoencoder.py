@@ -18,6 +18,8 @@ MODELS = {
     "convolutional": ConvolutionalConfig(filters=(4, 3)),
     "stride": ConvolutionalConfig(filters=(4, 3), downsample="stride"),
     "latent": ConvolutionalConfig(filters=(4, 3), latent_dim=5),
+    "dense": ConvolutionalConfig(filters=(4, 3), dense_units=(11, 7)),
+    "dense_latent": ConvolutionalConfig(filters=(4, 3), dense_units=(11, 7), latent_dim=5),
     "fully_connected": FullyConnectedConfig(hidden_units=(12, 6)),
     "fully_connected_latent": FullyConnectedConfig(hidden_units=(12, 6), latent_dim=5),
 }
@@ -75,6 +77,22 @@ def random_params(model):
         # A dense layer from 128 to 32 numbers and one back.
         (ConvolutionalConfig(latent_dim=32), 7_873 + 128 * 32 + 32 + 32 * 128 + 128),
         (FullyConnectedConfig(latent_dim=2), 222_384 + 32 * 2 + 2 + 2 * 32 + 32),
+        # Dense layers from 128 to 9 and 5 numbers, and back; with a latent vector one more of each.
+        (
+            ConvolutionalConfig(dense_units=(9, 5)),
+            7_873 + (128 * 9 + 9) + (9 * 5 + 5) + (5 * 9 + 9) + (9 * 128 + 128),
+        ),
+        (
+            ConvolutionalConfig(dense_units=(9, 5), latent_dim=2),
+            7_873
+            + (128 * 9 + 9)
+            + (9 * 5 + 5)
+            + (5 * 2 + 2)
+            + (2 * 5 + 5)
+            + (5 * 9 + 9)
+            + (9 * 128 + 128),
+        ),
+        (ConvolutionalConfig(dense_units=(9,)), 7_873 + (128 * 9 + 9) + (9 * 128 + 128)),
     ],
 )
 def test_number_of_weights(config, weights):
@@ -91,14 +109,15 @@ def test_shapes(name, shape):
     images = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
     embedding = jax.eval_shape(partial(model.apply, method="encode"), variables, images)
     rows, columns = (-(-side // 4) for side in shape[:2])
-    flat = 6 if name == "fully_connected" else rows * columns * 3
+    flat = {"fully_connected": 6, "dense": 7}.get(name, rows * columns * 3)
     assert embedding.shape == (3, MODELS[name].latent_dim or flat)
     logits = jax.eval_shape(partial(model.apply, method="decode"), variables, embedding)
     assert logits.shape == jax.eval_shape(model.apply, variables, images).shape == images.shape
 
 
-def test_decode_of_encode_is_the_whole():
-    model = build(MODELS["latent"], SMALL)
+@pytest.mark.parametrize("name", ["latent", "dense", "dense_latent"])
+def test_decode_of_encode_is_the_whole(name):
+    model = build(MODELS[name], SMALL)
     params, images = random_params(model), images_of(SMALL)
     embedding = apply(model, params, images, method="encode")
     decoded = apply(model, params, embedding, method="decode")
@@ -112,6 +131,7 @@ def test_decode_of_encode_is_the_whole():
         ("convolutional", SMALL, "fast"),
         ("stride", SMALL, "plain"),
         ("latent", (5, 8, 3), "fast"),
+        ("dense", (5, 8, 3), "fast"),
         ("fully_connected", SMALL, "auto"),
     ],
 )
@@ -165,6 +185,135 @@ def test_dropout_acts_only_in_training(name):
     np.testing.assert_allclose(apply(model, params, images), without, rtol=1e-6)
 
 
+BLOCKS = [
+    f"encoder/blocks_{block}/layers_{layer}/{kind}"
+    for block in (0, 1)
+    for layer in (0, 1)
+    for kind in ("bias", "kernel")
+]
+UP = [
+    "decoder/layers_0/bias",
+    "decoder/layers_0/kernel",
+    *(f"decoder/head/{part}_{kind}" for part in ("up", "out") for kind in ("bias", "kernel")),
+]
+VECTOR = [f"decoder/from_latent/{kind}" for kind in ("bias", "kernel")]
+LATENT = [*VECTOR, *(f"encoder/to_latent/{kind}" for kind in ("bias", "kernel"))]
+DENSE = [f"encoder/dense_{n}/{kind}" for n in (0, 1) for kind in ("bias", "kernel")]
+BACK = [f"decoder/dense_{n}/{kind}" for n in (0, 1) for kind in ("bias", "kernel")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("convolutional", BLOCKS + UP),
+        ("latent", BLOCKS + LATENT + UP),
+        ("dense", BLOCKS + DENSE + BACK[:2] + VECTOR + UP),
+        ("dense_latent", BLOCKS + DENSE + LATENT + BACK + UP),
+    ],
+)
+def test_parameters_have_the_names_that_checkpoints_have(name, expected):
+    """Without dense layers those of earlier versions."""
+    assert set(named_leaves(jax.eval_shape(lambda: init(build(MODELS[name], SMALL))))) == set(
+        expected
+    )
+
+
+def test_dense_layers_have_the_activation_and_the_latent_layers_none():
+    model = build(MODELS["dense_latent"], SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    _, sown = apply(model, params, images, mutable=["intermediates"])
+    found = {name.removesuffix("/0"): leaf for name, leaf in named_leaves(sown).items()}
+    found = {name.split("intermediates/")[-1]: leaf for name, leaf in found.items()}
+    encoder, decoder = params["encoder"], params["decoder"]
+
+    def layer(weights, rows, activation=jax.nn.elu):
+        return activation(rows @ weights["kernel"] + weights["bias"][None])
+
+    first = found["encoder/dense_0/activation"]
+    second = layer(encoder["dense_1"], first)
+    embedding = layer(encoder["to_latent"], second, activation=lambda x: x)
+    np.testing.assert_allclose(
+        apply(model, params, images, method="encode"), embedding, rtol=1e-4, atol=1e-5
+    )
+    back = layer(decoder["dense_1"], layer(decoder["dense_0"], embedding))
+    assert (first.shape, second.shape, back.shape) == ((3, 11), (3, 7), (3, 11))
+    vector = layer(decoder["from_latent"], back)
+    np.testing.assert_allclose(
+        found["decoder/from_latent/activation"], vector, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters"),
+    [
+        ((1, 1, 1), (64,)),
+        ((8, 8, 3), (64,)),
+        ((9, 5, 3), (64,)),
+        ((16, 16, 3), (64,)),
+        ((17, 2, 3), (32, 64)),
+        ((28, 28, 1), (32, 64)),
+        ((33, 47, 3), (16, 32, 64)),
+        ((64, 64, 3), (16, 32, 64)),
+        ((65, 64, 3), (16, 16, 32, 64)),
+        ((96, 160, 3), (16, 16, 16, 32, 64)),
+        ((224, 224, 3), (16, 16, 16, 32, 64)),
+        ((256, 256, 3), (16, 16, 16, 32, 64)),
+    ],
+)
+def test_auto_filters_follow_the_size_of_the_images(shape, filters):
+    assert ConvolutionalConfig(filters="auto").filters_for(shape) == filters
+    assert ConvolutionalConfig(filters=(5, 4)).filters_for(shape) == (5, 4)
+    width, height = (-(-side // 2 ** len(filters)) for side in shape[:2])
+    assert max(width, height) <= 8
+
+
+@pytest.mark.parametrize(
+    "size", [(28, 28), (33, 47), (64, 64), (96, 160), (224, 224), (256, 256), (8, 8), (1, 1)]
+)
+def test_a_model_with_auto_filters_stays_small(size):
+    shape = (*size, 3)
+    config = ConvolutionalConfig(filters="auto", dense_units=(512,), latent_dim=64)
+    model = build(config, shape)
+    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), images)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) < 5_000_000
+    embedding = jax.eval_shape(partial(model.apply, method="encode"), params, images)
+    logits = jax.eval_shape(partial(model.apply, method="decode"), params, embedding)
+    assert (embedding.shape, logits.shape) == ((2, 64), images.shape)
+
+
+@pytest.mark.parametrize("shape", [SMALL, (20, 28, 1)])
+def test_auto_filters_are_those_that_they_stand_for(shape):
+    auto = ConvolutionalConfig(filters="auto")
+    model, explicit = (
+        build(config, shape) for config in (auto, replace(auto, filters=auto.filters_for(shape)))
+    )
+    params, images = random_params(explicit), images_of(shape)
+    np.testing.assert_array_equal(apply(model, params, images), apply(explicit, params, images))
+
+
+def test_dense_layers_have_dropout():
+    """With everything dropped, the layers after them see only zeros."""
+    model = build(replace(MODELS["dense_latent"], dropout_rate=1 - 1e-6), SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    rngs = {"dropout": jax.random.key(0)}
+    embedding = apply(model, params, images, train=True, rngs=rngs, method="encode")
+    expected = jnp.broadcast_to(params["encoder"]["to_latent"]["bias"][None], (3, 5))
+    np.testing.assert_allclose(embedding, expected, rtol=1e-6)
+    _, sown = apply(model, params, images, train=True, rngs=rngs, mutable=["intermediates"])
+    (vector,) = sown["intermediates"]["decoder"]["from_latent"]["activation"]
+    bias = params["decoder"]["from_latent"]["bias"]
+    np.testing.assert_allclose(
+        vector, jnp.broadcast_to(jax.nn.elu(bias)[None], vector.shape), atol=1e-6
+    )
+    _, sown = apply(model, params, images, train=True, rngs=rngs, mutable=["intermediates"])
+    (second,) = sown["intermediates"]["encoder"]["dense_1"]["activation"]
+    bias = params["encoder"]["dense_1"]["bias"]
+    np.testing.assert_allclose(
+        second, jnp.broadcast_to(jax.nn.elu(bias)[None], second.shape), atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_hidden_layer_has_dropout(name):
     """With everything dropped but one in a million, only the output's biases are left."""
@@ -181,7 +330,15 @@ def test_every_hidden_layer_has_dropout(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"), [("convolutional", 6), ("stride", 8), ("latent", 8), ("fully_connected", 4)]
+    ("name", "layers"),
+    [
+        ("convolutional", 6),
+        ("stride", 8),
+        ("latent", 8),
+        ("dense", 10),
+        ("dense_latent", 12),
+        ("fully_connected", 4),
+    ],
 )
 def test_watching_activations_changes_nothing(name, layers):
     model = build(MODELS[name], SMALL)

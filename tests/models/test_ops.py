@@ -171,9 +171,33 @@ def test_max_pool_of_ties():
 
 def test_monotone_lists_the_activations_that_never_decrease():
     """Checks all activations on a fine grid."""
-    x = np.linspace(-8, 8, 4001, dtype=np.float32)
-    never_decrease = {n for n, f in plain.ACTIVATIONS.items() if np.diff(f(x)).min() >= -1e-6}
-    assert never_decrease == cpu.MONOTONE
+    x = jnp.linspace(-8, 8, 4001)
+    for table in (plain.ACTIVATIONS, cpu.ACTIVATIONS):
+        never_decrease = {n for n, f in table.items() if np.diff(f(x)).min() >= -1e-6}
+        assert never_decrease == cpu.MONOTONE
+
+
+def test_both_modules_have_the_same_activations():
+    assert set(cpu.ACTIVATIONS) == set(plain.ACTIVATIONS)
+    assert {n for n, f in cpu.ACTIVATIONS.items() if f is not plain.ACTIVATIONS[n]} == {"elu"}
+
+
+def test_elu_is_that_of_jax():
+    """Values and gradients, near 0 too, and far from it."""
+    tiny = np.geomspace(1e-30, 1, 200, dtype=np.float32)
+    x = np.concatenate([np.linspace(-50, 50, 5001, dtype=np.float32), tiny, -tiny, [0.0, -0.0]])
+    x = x.astype(np.float32)
+    assert 0 in x
+    np.testing.assert_allclose(jax.jit(cpu.elu)(x), jax.nn.elu(x), rtol=0, atol=1e-6)
+    (g,) = arrays(x.shape)
+
+    def slopes(function):
+        return jax.jit(lambda x, g: jax.vjp(function, x)[1](g)[0])(x, g)
+
+    np.testing.assert_allclose(slopes(cpu.elu), slopes(jax.nn.elu), rtol=0, atol=1e-6)
+    ends = jnp.array([-jnp.inf, -3e38, 0.0, 3e38, jnp.inf, jnp.nan])
+    np.testing.assert_array_equal(cpu.elu(ends), jax.nn.elu(ends))
+    assert jax.vmap(jax.grad(cpu.elu))(ends[:5]).tolist() == [0, 0, 1, 1, 1]
 
 
 def test_gradients_in_a_loop_use_nhwc_convolutions():

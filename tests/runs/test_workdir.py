@@ -27,7 +27,7 @@ SPLITS = {
     "test": Split(np.zeros((3, 9, 7, 1), np.uint8), class_names=("bar", "box")),
 }
 DATASET = describe("tiny", SPLITS, "abc")
-CONFIG = TrainConfig()
+CONFIG = TrainConfig(optimizer=OptimizerConfig(schedule="constant", warmup=0.0))
 
 
 @pytest.fixture

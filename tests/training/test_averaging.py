@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from flaxae.training import OptimizerConfig
 from flaxae.training.averaging import average_weights
 from flaxae.training.state import evaluated, make_optimizer
 
+CONSTANT = OptimizerConfig(schedule="constant", warmup=0.0)
 WEIGHTS = {"a": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array(0.5)}
 
 
@@ -54,7 +57,7 @@ def test_updates_pass_unchanged():
 
 def test_averaging_changes_no_weights():
     plain, averaging = (
-        new_state(make_optimizer(OptimizerConfig(ema_decay=decay), 10)) for decay in (0.0, 0.9)
+        new_state(make_optimizer(replace(CONSTANT, ema_decay=decay), 10)) for decay in (0.0, 0.9)
     )
     for t in range(3):
         plain, averaging = (s.apply_gradients(grads=gradients(t)) for s in (plain, averaging))
@@ -64,7 +67,7 @@ def test_averaging_changes_no_weights():
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_the_averaged_weights_are_evaluated(clip_norm):
     """The first average: d = 1 / 10."""
-    tx = make_optimizer(OptimizerConfig(ema_decay=0.9, clip_norm=clip_norm), 10)
+    tx = make_optimizer(replace(CONSTANT, ema_decay=0.9, clip_norm=clip_norm), 10)
     state = new_state(tx).apply_gradients(grads=gradients(1))
     found = evaluated(state)
     for name, weights in WEIGHTS.items():
@@ -76,14 +79,14 @@ def test_the_averaged_weights_are_evaluated(clip_norm):
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_without_an_average_the_weights_are_evaluated(clip_norm):
-    tx = make_optimizer(OptimizerConfig(ema_decay=0.0, clip_norm=clip_norm), 10)
+    tx = make_optimizer(replace(CONSTANT, ema_decay=0.0, clip_norm=clip_norm), 10)
     state = new_state(tx).apply_gradients(grads=gradients(1))
     assert evaluated(state).params is state.params
 
 
 def test_no_buffer_occurs_twice():
     """Otherwise XLA refuses the state as a donated argument."""
-    state = new_state(make_optimizer(OptimizerConfig(ema_decay=0.9), 10))
+    state = new_state(make_optimizer(replace(CONSTANT, ema_decay=0.9), 10))
     leaves = jax.tree.leaves((state.params, state.opt_state))
     pointers = [leaf.unsafe_buffer_pointer() for leaf in leaves]
     assert len(set(pointers)) == len(pointers)

@@ -63,9 +63,10 @@ def test_micro_batches_are_for_the_fast_convolutions():
     assert placement(CONNECTED).micro_batch is None
 
 
-def test_steps_of_the_fully_connected_model_go_together():
-    assert placement().steps_per_call == 1
+def test_steps_go_together():
+    assert placement().steps_per_call == 10
     assert placement(CONNECTED).steps_per_call == 10
+    assert placement(kernels="plain").steps_per_call == 10
     assert placement(CONNECTED, steps_per_call=3).steps_per_call == 3
     assert placement(CONNECTED, single_steps=True).steps_per_call == 1
     assert placement(CONNECTED, single_steps=True, steps_per_call=3).steps_per_call == 3

@@ -66,7 +66,7 @@ def test_data_on_the_device_trains_the_same(with_targets):
 
     def run(data_on_device):
         one = trainer(2, split, model, data_on_device)
-        tx = make_optimizer(OptimizerConfig(), 2)
+        tx = make_optimizer(OptimizerConfig(schedule="constant", warmup=0.0), 2)
         state = create_train_state(module, tx, jax.random.key(0))
         one.compile(state, 0)
         state, sums = one.run_epoch(state, 1, EpochSums(), lambda call: False)

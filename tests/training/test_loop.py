@@ -22,7 +22,9 @@ from tests.fixtures.images import synthetic_split
 # Two epochs of four steps, two in each call.
 CONFIG = TrainConfig(
     model=FullyConnectedConfig(hidden_units=(4,)),
-    optimizer=OptimizerConfig(batch_size=12, ema_decay=0.9),
+    optimizer=OptimizerConfig(
+        batch_size=12, learning_rate=1e-3, schedule="staircase", warmup=0.0, ema_decay=0.9
+    ),
     device=DeviceConfig(steps_per_call=2),
     epochs=2,
 )

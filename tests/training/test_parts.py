@@ -34,14 +34,14 @@ def mesh():
     return Mesh(jax.devices(), (AXIS,))
 
 
-def variants(mesh):
+def variants(mesh, sums=SUMS):
     return {
-        "micro-batches of 5": in_micro_batches(SUMS, 5),
-        "micro-batches of 4, the last of 2": in_micro_batches(SUMS, 4),
-        "one at a time": in_micro_batches(SUMS, 1),
-        "more than there are": in_micro_batches(SUMS, 99),
-        "two devices": across_devices(SUMS, mesh),
-        "micro-batches of 2 on two devices": across_devices(in_micro_batches(SUMS, 2), mesh),
+        "micro-batches of 5": in_micro_batches(sums, 5),
+        "micro-batches of 4, the last of 2": in_micro_batches(sums, 4),
+        "one at a time": in_micro_batches(sums, 1),
+        "more than there are": in_micro_batches(sums, 99),
+        "two devices": across_devices(sums, mesh),
+        "micro-batches of 2 on two devices": across_devices(in_micro_batches(sums, 2), mesh),
     }
 
 
@@ -57,6 +57,33 @@ def test_sums_in_parts_are_those_of_the_whole(mesh):
     assert float(whole.values["examples"]) == 9
     for name, sums in variants(mesh).items():
         assert_same_sums(jax.jit(sums)(state, BATCH, KEYS), whole, name)
+
+
+def test_every_part_distorts_its_images_as_the_whole_does(mesh):
+    config = ObjectiveConfig(corrupt=("affine", "shift", "mask"), rotation=90.0, translation=0.3)
+    state, distorting = new_state(), partial(gradient_sums, config=config)
+    whole = jax.jit(distorting)(state, BATCH, KEYS)
+    other = jax.jit(distorting)(state, BATCH._replace(rows=BATCH.rows + 1), KEYS)
+    assert float(other.values["loss"]) != pytest.approx(float(whole.values["loss"]), rel=1e-4)
+    for name in ("micro-batches of 4, the last of 2", "two devices"):
+        sums = variants(mesh, distorting)[name]
+        assert_same_sums(jax.jit(sums)(state, BATCH, KEYS), whole, name)
+
+
+def test_sums_across_devices_keep_their_types_and_shapes(mesh):
+    """They travel as one vector, and come back as what they were."""
+
+    def sums(state, batch, keys):
+        count = jnp.sum(batch.mask)
+        small = jnp.bfloat16(count)
+        return {"count": count, "some": (count * jnp.ones((2, 3)), [small]), "none": ()}
+
+    found = jax.jit(across_devices(sums, mesh))(None, BATCH, KEYS)
+    expected = sums(None, BATCH, KEYS)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_array_equal(a, b)
 
 
 def test_targets_are_divided_with_their_images(mesh):

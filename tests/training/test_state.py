@@ -11,6 +11,9 @@ from flaxae.models.options import ComputeConfig
 from flaxae.training import OptimizerConfig
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs, named_leaves
 
+CONSTANT = OptimizerConfig(
+    learning_rate=1e-3, schedule="constant", warmup=0.0, weight_decay=0.0, beta2=0.999
+)
 WEIGHTS = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.1, -0.2])}
 
 
@@ -22,7 +25,7 @@ def new_state(optimizer):
 
 def test_weight_decay_shrinks_kernels_and_no_biases():
     """With a zero gradient AdamW's update is the decay alone: p - rate * decay * p."""
-    state = new_state(OptimizerConfig(learning_rate=0.1, weight_decay=0.5))
+    state = new_state(replace(CONSTANT, learning_rate=0.1, weight_decay=0.5))
     state = state.replace(params=jax.tree.map(jnp.ones_like, state.params))
     after = state.apply_gradients(grads=jax.tree.map(jnp.zeros_like, state.params))
     for name, leaf in named_leaves(after.params).items():
@@ -64,17 +67,16 @@ def test_clipping_is_scaling_to_the_norm_before_adamw():
     sequence = [gradients(scale, seed) for seed, scale in enumerate((0.1, 100.0, 0.2, 7.0))]
     assert [norm(grads) > 1 for grads in sequence] == [False, True, False, True]
     scaled = [optax.tree.scale(1 / max(norm(grads), 1), grads) for grads in sequence]
-    found = updates_of(OptimizerConfig(clip_norm=1.0), sequence)
-    expected = updates_of(OptimizerConfig(), scaled)
+    found = updates_of(replace(CONSTANT, clip_norm=1.0), sequence)
+    expected = updates_of(CONSTANT, scaled)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), found, expected)
 
 
 def test_clipping_limits_the_update_of_an_outlier():
     """After a thousand equal gradients Adam's update is the learning rate."""
     sequence = [*[gradients(0.1, seed=0)] * 1000, gradients(10.0, seed=0)]
-    config = OptimizerConfig(schedule="constant", weight_decay=0.0)
-    clipping = replace(config, clip_norm=norm(sequence[0]))
-    plain, clipped = (updates_of(each, sequence)[-1]["kernel"] for each in (config, clipping))
+    clipping = replace(CONSTANT, clip_norm=norm(sequence[0]))
+    plain, clipped = (updates_of(each, sequence)[-1]["kernel"] for each in (CONSTANT, clipping))
     np.testing.assert_allclose(jnp.abs(clipped), 1e-3, rtol=1e-3)
     assert float(jnp.abs(plain).min()) > 2.5e-3
 
@@ -91,8 +93,7 @@ def test_beta2_is_the_decay_of_the_squared_gradients():
 
 def test_the_optimizer_follows_its_schedule():
     """The rate is 0 at the first step of a warm-up, and half of its maximum halfway."""
-    config = OptimizerConfig(schedule="constant", warmup=0.5, weight_decay=0.0)
-    updates = updates_of(config, [gradients(1.0, seed=0)] * 26)
+    updates = updates_of(replace(CONSTANT, warmup=0.5), [gradients(1.0, seed=0)] * 26)
     assert norm(updates[0]) == 0
     np.testing.assert_allclose(jnp.abs(updates[25]["kernel"]), 0.5e-3, rtol=1e-3)
 

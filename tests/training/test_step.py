@@ -1,4 +1,5 @@
 import functools
+from dataclasses import replace
 from functools import partial
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ from flaxae.models.autoencoder import Autoencoder
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig
 from flaxae.objectives import LOSSES, ObjectiveConfig
-from flaxae.objectives.corruptions import add_noise
+from flaxae.objectives.corruptions import add_noise, corrupt
 from flaxae.training import OptimizerConfig
 from flaxae.training.parts import Keys
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs, named_leaves
@@ -26,13 +27,14 @@ from flaxae.training.step import (
     train_step,
 )
 
-MODEL = ConvolutionalConfig(filters=(4, 3), dropout_rate=0.1)
-PLAIN = ConvolutionalConfig(filters=(4, 3))
+MODEL = ConvolutionalConfig(filters=(4, 3), activation="relu", dropout_rate=0.1)
+PLAIN = ConvolutionalConfig(filters=(4, 3), activation="relu")
+CONSTANT = OptimizerConfig(learning_rate=1e-3, schedule="constant", warmup=0.0, beta2=0.999)
 KEYS = Keys(jax.random.key(3), jax.random.key(4))
 
 
 @functools.cache
-def new_state(model=MODEL, optimizer=OptimizerConfig(), shape=(9, 7, 1)):  # noqa: B008 - frozen
+def new_state(model=MODEL, optimizer=CONSTANT, shape=(9, 7, 1)):
     """One state for each kind, so that nothing is compiled twice."""
     autoencoder = model.build(ComputeConfig(), shape)
     return create_train_state(autoencoder, make_optimizer(optimizer, 100), make_rngs(0).init)
@@ -85,7 +87,7 @@ def test_floats_stay_as_they_are():
 
 
 def test_loss_falls(tiny_splits):
-    state = new_state(optimizer=OptimizerConfig(learning_rate=0.01))
+    state = new_state(optimizer=replace(CONSTANT, learning_rate=0.01))
     batch = next(training_batches(tiny_splits["train"], 12, 0, 1))
     losses = []
     for _ in range(30):
@@ -125,6 +127,32 @@ def test_training_with_noise_compares_with_the_clean_image(tiny_splits):
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+DISTORTING = ObjectiveConfig(corrupt=("affine", "mask"), rotation=90.0, noise_factor=0.1)
+
+
+@pytest.mark.parametrize("with_targets", [False, True])
+def test_training_with_corruptions_compares_with_what_is_not_distorted(tiny_splits, with_targets):
+    targets = flipped(tiny_splits["train"]) if with_targets else None
+    batch, state = first_twelve(tiny_splits["train"], targets), new_state(PLAIN)
+    inputs = corrupt(to_float(batch.images), batch.rows, KEYS.noise, DISTORTING)
+    logits, clean = logits_on(state, inputs), (batch.images if targets is None else targets) / 255
+    expected = cross_entropy(logits, clean).sum()
+    wrong = [cross_entropy(logits, np.asarray(inputs, np.float64)).sum()]
+    wrong.append(cross_entropy(logits_on(state, to_float(batch.images)), clean).sum())
+    assert all(abs(expected - each) > 1e-4 * expected for each in wrong), "else it could not fail"
+    sums = jax.jit(partial(gradient_sums, config=DISTORTING))
+    assert float(sums(state, batch, KEYS).values["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("noise_factor", [0.0, 0.5])
+def test_an_evaluation_corrupts_no_input_but_with_noise(tiny_splits, noise_factor):
+    batch, state = first_twelve(tiny_splits["train"]), new_state(PLAIN)
+    config = ObjectiveConfig(corrupt=("affine", "shift", "mask"), noise_factor=noise_factor)
+    step = jax.jit(partial(eval_step, config=config, measures=("mse",)))
+    expected = jitted_eval(noise_factor)(state, batch, KEYS)
+    jax.tree.map(np.testing.assert_array_equal, step(state, batch, KEYS), expected)
+
+
 def flipped(split):
     """Targets that differ from the images: mirrored, and with black and white exchanged."""
     return np.ascontiguousarray(255 - split.images[:12, :, ::-1])
@@ -158,7 +186,7 @@ def test_training_moves_the_output_to_the_targets(tiny_splits):
     """The images are black and the targets white, so the output must become white."""
     images, rows = np.zeros((4, 9, 7, 1), np.uint8), np.arange(4, dtype=np.int32)
     batch = Batch(images, rows, np.ones(4, bool), np.full_like(images, 255))
-    state = new_state(PLAIN, OptimizerConfig(learning_rate=0.1))
+    state = new_state(PLAIN, replace(CONSTANT, learning_rate=0.1))
     for _ in range(10):
         state, _ = jitted(0.0)(state, batch, make_rngs(0).train)
     assert logits_on(state, to_float(images)).mean() > 0.5

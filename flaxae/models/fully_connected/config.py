@@ -28,7 +28,11 @@ class FullyConnectedConfig(ModelConfig):
     # Its matrix products use all cores by themselves.
     device_per_core: ClassVar[bool] = False
     micro_batches: ClassVar[bool] = False
-    recipe: ClassVar[Mapping[str, Any]] = {"batch_size": 64, "learning_rate": 3e-3}
+    recipe: ClassVar[Mapping[str, Any]] = {
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.1,
+    }
 
     hidden_units: tuple[int, ...] = (128, 64, 32)
     """Units of each encoder layer; the last one is the embedding."""
