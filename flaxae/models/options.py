@@ -36,7 +36,6 @@ class ModelConfig(Options):
     name: ClassVar[str]
     # How a CPU runs the model fastest; measured by benchmarks/train_step.
     device_per_core: ClassVar[bool] = True  # one virtual device for each core
-    micro_batches: ClassVar[bool] = True  # batches in parts that fit a core's cache
     # Options of the optimizer whose default is another for this model.
     recipe: ClassVar[Mapping[str, Any]] = {}
 
@@ -51,6 +50,13 @@ class ModelConfig(Options):
         if self.latent_dim is not None:
             require(self.latent_dim >= 1, "--latent-dim", self.latent_dim, "a whole number from 1")
         require(0 <= self.dropout_rate < 1, "--dropout-rate", self.dropout_rate, "0 <= rate < 1")
+
+    def largest_array(self, image_shape: Shape) -> int | None:
+        """Numbers in the largest array that an image becomes; None: parts of a batch gain nothing.
+
+        A CPU computes a batch in parts whose arrays fit a core's cache.
+        """
+        return None
 
     def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
         """The linen module. A subclass imports what it needs here, and not at the top."""

@@ -58,7 +58,8 @@ def affine(config: ObjectiveConfig, image: Image, key: Rng) -> Image:
         map_coordinates(image[..., c], [y, x], order=1, mode="nearest") for c in range(channels)
     ]
     # Interpolation rounds, and may leave the range by that.
-    return jnp.clip(jnp.stack(values, axis=-1), image.min(), image.max())
+    result = jnp.stack(values, axis=-1).reshape(image.shape)
+    return jnp.clip(result, image.min(), image.max())
 
 
 def shift(config: ObjectiveConfig, image: Image, key: Rng) -> Image:

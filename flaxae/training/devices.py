@@ -14,8 +14,9 @@ from flaxae.models.options import ComputeConfig, ModelConfig, Shape
 from flaxae.training import DeviceConfig
 from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batches
 
-# Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling).
-_MOST_IMAGES, _FEWEST_IMAGES, _MOST_PIXELS = 32, 4, 2**17
+# Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling), in numbers of the
+# model's largest array. A gradient of a kernel takes four times as long beyond it.
+_MOST_IMAGES, _FEWEST_IMAGES, _MOST_NUMBERS = 32, 4, 32 * 28 * 28 * 16
 # Steps in a call: on an accelerator a step takes less time than its dispatch.
 _STEPS_ON_CPU, _STEPS_ON_ACCELERATORS = 10, 50
 
@@ -88,11 +89,11 @@ def place(
     """
     platform = jax.default_backend()
     in_cache = ops.operations(compute.kernels, platform) is ops.cpu
-    height, width, _ = image_shape
-    fitting = min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // (height * width)))
+    numbers = model.largest_array(image_shape)
+    fitting = numbers and min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_NUMBERS // numbers))
     steps = _STEPS_ON_CPU if platform == "cpu" else _STEPS_ON_ACCELERATORS
     return Placement(
         Mesh(jax.devices(), (AXIS,)),
-        micro_batch=fitting if in_cache and model.micro_batches else None,
+        micro_batch=fitting if in_cache else None,
         steps_per_call=device.steps_per_call or (1 if single_steps else steps),
     )

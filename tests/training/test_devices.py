@@ -73,10 +73,12 @@ def test_steps_go_together():
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "images"), [(28, 28, 32), (64, 64, 32), (128, 128, 8), (512, 512, 4)]
+    ("height", "width", "filters", "images"),
+    [(28, 28, 16, 32), (28, 28, 32, 16), (28, 28, 4, 32), (64, 64, 16, 6), (512, 512, 16, 4)],
 )
-def test_micro_batches_of_larger_images_are_smaller(height, width, images):
-    assert placement(shape=(height, width, 3)).micro_batch == images
+def test_micro_batches_of_larger_arrays_are_smaller(height, width, filters, images):
+    model = ConvolutionalConfig(filters=(filters, 8))
+    assert placement(model, shape=(height, width, 3)).micro_batch == images
 
 
 def test_all_devices_are_used():

@@ -54,6 +54,11 @@ class ConvolutionalConfig(ModelConfig):
         halvings = max(1, (max(image_shape[:2]) - 1).bit_length() - 3)
         return (*[16] * (halvings - 2), 32, 64)[-halvings:]
 
+    def largest_array(self, image_shape: Shape) -> int:
+        """Numbers in the first block's output, before it halves the image."""
+        height, width, _ = image_shape
+        return height * width * self.filters_for(image_shape)[0]
+
     def build(self, compute: ComputeConfig, image_shape: Shape) -> "Autoencoder":
         """The linen module for images of `image_shape`."""
         from flaxae.models.autoencoder import Autoencoder

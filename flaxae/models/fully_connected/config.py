@@ -27,7 +27,6 @@ class FullyConnectedConfig(ModelConfig):
     name: ClassVar[str] = "fully_connected"
     # Its matrix products use all cores by themselves.
     device_per_core: ClassVar[bool] = False
-    micro_batches: ClassVar[bool] = False
     recipe: ClassVar[Mapping[str, Any]] = {
         "batch_size": 32,
         "learning_rate": 3e-3,
