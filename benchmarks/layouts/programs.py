@@ -50,14 +50,14 @@ class Proof(NamedTuple):
 def make_states(combination: Combination) -> dict[str, TrainState]:
     """A state for each layout with copies of the same parameters."""
     own: Any = combination  # its words are those of the configuration's Literal types
-    config = flaxae.FullyConnectedConfig()
-    if own.model == "convolutional":
-        config = flaxae.ConvolutionalConfig(filters=own.filters, downsample=own.downsample)
+    blocks = {"filters": own.filters, "downsample": own.downsample}
+    flags = blocks if own.model == "convolutional" else {}
+    config = flaxae.preset("original", model=own.model, **flags)
     models = {}
     for layout in LAYOUTS:
         compute = flaxae.ComputeConfig(layout=layout, dtype=own.dtype, kernels=own.kernels)
-        models[layout] = config.build(compute, own.image_shape)
-    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
+        models[layout] = config.model.build(compute, own.image_shape)
+    optimizer = make_optimizer(config.optimizer, steps=1)
     state = create_train_state(models["NHWC"], optimizer, make_rngs(0).init)
     copies = {layout: jax.tree.map(jnp.copy, state) for layout in LAYOUTS}
     return {o: copy.replace(apply_fn=models[o].apply) for o, copy in copies.items()}

@@ -36,7 +36,8 @@ def measure(
 ) -> tuple[dict[str, Any], Row]:
     """The device and the measurements; `file` holds the images."""
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
-    model, compute = flaxae.ConvolutionalConfig(filters=filters), flaxae.ComputeConfig()
+    config, compute = flaxae.preset("original", filters=filters), flaxae.ComputeConfig()
+    model = config.model
     flaxae.configure_jax(model, compilation_cache="off")
     opening, turns = partial(np.load, file, mmap_mode="r"), range(repeats)
     split = flaxae.Split(opening())
@@ -46,7 +47,7 @@ def measure(
 
     placement = place(model, compute, flaxae.DeviceConfig(), split.image_shape)
     rngs = make_rngs(_SEED)
-    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)
+    optimizer = make_optimizer(config.optimizer, steps=1)
     state = create_train_state(model.build(compute, split.image_shape), optimizer, rngs.init)
     state = placement.replicate(state)
     options: dict[str, Any] = {"batch_size": point.batch, "data_on_device": False, "seed": _SEED}

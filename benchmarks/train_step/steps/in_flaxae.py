@@ -37,7 +37,8 @@ def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array
     """The jitted `(state, batch, rng) -> (state, metrics)`, the first state, and the rng."""
     compute = flaxae.ComputeConfig() if form == "fast" else flaxae.ComputeConfig(kernels="plain")
     config, rngs = model_config(workload), make_rngs(0)
-    optimizer = make_optimizer(flaxae.OptimizerConfig(), steps=1)  # a rate without a schedule
+    # The rate falls only after 1,000 steps, which no burst reaches.
+    optimizer = make_optimizer(flaxae.preset("original").optimizer, steps=1)
     fresh = create_train_state(config.build(compute, workload.image_shape), optimizer, rngs.init)
     fresh = fresh.replace(params=with_weights(fresh.params, workload))
     sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig())
@@ -79,6 +80,8 @@ def to_batch(images: np.ndarray) -> Batch:
 def model_config(workload: Workload) -> ModelConfig:
     """The options of the workload's model."""
     if workload.model == "fully_connected":
-        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units)
+        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units, activation="relu")
     downsample = "stride" if workload.model == "convolutional_stride" else "max_pool"
-    return flaxae.ConvolutionalConfig(filters=workload.filters, downsample=downsample)
+    return flaxae.ConvolutionalConfig(
+        filters=workload.filters, downsample=downsample, activation="relu"
+    )
