@@ -28,25 +28,23 @@ def measure_quality(settings: Settings) -> Finding:
     """Trains, evaluates, and prints the table; raises as `in_process`."""
     rows = {name: measure_row(settings, name) for name in settings.rows}
     print(table(rows))
-    losses = [f"{name} {spread([r['loss'] for r in row['runs']], 4)}" for name, row in rows.items()]
-    sentence = f"the test losses in nats a pixel are: {', '.join(losses)}"
+    losses = {name: spread([r["loss"] for r in row["runs"]], 4) for name, row in rows.items()}
+    sentence = f"the test losses in nats a pixel are: {losses}"
     return Finding(device.describe_device(), sentence, {"rows": rows}, {"losses": losses})
 
 
 def measure_row(settings: Settings, name: str) -> dict[str, Any]:
     """The command of a row, and the results of its seeds."""
-    flags, seeds = dict(ROWS[name].flags), ROWS[name].seeds[: settings.seeds]
-    if settings.epochs is not None:
-        flags["epochs"] = settings.epochs
+    own, seeds = ROWS[name].flags, ROWS[name].seeds[: settings.seeds]
+    flags = {**own, "epochs": settings.epochs} if settings.epochs else own
     folder = settings.manual_dir if "dataset" in flags else None
     runs = []
     for seed in seeds:
         workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
-        more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
         print(workdir.name, file=sys.stderr, flush=True)
-        runs.append(measure(from_flags({**flags, **more})))
-    command = f"python run.py train {command_line(flags)}".strip()
-    return {"command": command, "seeds": list(seeds), "runs": runs}
+        more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
+        runs.append({"seed": seed, **measure(from_flags({**flags, **more}))})
+    return {"command": f"python run.py train {command_line(flags)}".strip(), "runs": runs}
 
 
 def measure(config: flaxae.TrainConfig) -> dict[str, Any]:
@@ -63,7 +61,8 @@ def train_and_evaluate(config: flaxae.TrainConfig) -> dict[str, Any]:
     flaxae.configure_jax(config.model)
     run = flaxae.train(config, verbose=True)
     embedding = run.evaluate_embedding("test")
-    found = run.evaluate("test") | {
+    (config.workdir_path() / "evaluation").mkdir(exist_ok=True)
+    return run.evaluate("test") | {
         "best_epoch": run.epoch,
         "epochs": len(run.history),
         "seconds": sum(record["seconds"] for record in run.history),
@@ -71,8 +70,6 @@ def train_and_evaluate(config: flaxae.TrainConfig) -> dict[str, Any]:
         **{name: getattr(embedding, name) for name in ("dimensions", "best_pca_dimensions")},
         "scores": embedding.scores,
     }
-    (config.workdir_path() / "evaluation").mkdir(exist_ok=True)
-    return found
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:

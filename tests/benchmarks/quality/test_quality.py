@@ -66,7 +66,7 @@ def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
         "python run.py train --preset standard --dataset fashion_mnist --train-limit 50000 "
         "--epochs 10"
     )
-    assert row["seeds"] == [0, 1]
+    assert [each["seed"] for each in row["runs"]] == [0, 1]
 
 
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
