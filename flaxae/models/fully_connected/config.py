@@ -28,7 +28,6 @@ class FullyConnectedConfig(ModelConfig):
     # Its matrix products use all cores by themselves.
     device_per_core: ClassVar[bool] = False
     recipe: ClassVar[Mapping[str, Any]] = {
-        "batch_size": 32,
         "learning_rate": 3e-3,
         "weight_decay": 0.1,
     }
