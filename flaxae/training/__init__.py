@@ -108,7 +108,7 @@ class DeviceConfig(Options):
     data_on_device: bool = field(default=False, metadata={"changeable": True})
     """Keep all training images on the device and gather batches there."""
     steps_per_call: int | None = field(default=None, metadata={"changeable": True})
-    """Training steps in a call (none: 50; on a CPU 10; 1 to profile)."""
+    """Training steps in a call (none: about 50; on a CPU 10; 1 to profile)."""
 
     def check(self) -> None:
         if self.steps_per_call is not None:

@@ -27,6 +27,7 @@ class Placement(NamedTuple):
     mesh: Mesh
     micro_batch: int | None  # images that a device computes at once; None: its whole share
     steps_per_call: int  # training steps in one call of a compiled program
+    adaptable: bool = False  # a few steps less in a call are as good
 
     def replicate(self, tree: Any) -> Any:
         """The arrays of a tree on every device."""
@@ -96,4 +97,5 @@ def place(
         Mesh(jax.devices(), (AXIS,)),
         micro_batch=fitting if in_cache else None,
         steps_per_call=device.steps_per_call or (1 if single_steps else steps),
+        adaptable=device.steps_per_call is None,
     )

@@ -64,7 +64,8 @@ class Trainer:
         self._split = split
         self._seed = seed
         self._rng = rng
-        self._steps_per_call = min(placement.steps_per_call, self.steps_per_epoch)
+        most = min(placement.steps_per_call, self.steps_per_epoch)
+        self._steps_per_call = even(self.steps_per_epoch, most) if placement.adaptable else most
         arrays = (split.images, split.targets)
         on_device = jax.tree.map(np.asarray, arrays) if data_on_device else None
         self._resident = None if on_device is None else placement.replicate(on_device)
@@ -126,6 +127,14 @@ class Trainer:
         ends = [*range(self._steps_per_call, self.steps_per_epoch, self._steps_per_call)]
         ends = [first_step, *(end for end in ends if end > first_step), self.steps_per_epoch]
         return [end - start for start, end in itertools.pairwise(ends) if end > start]
+
+
+def even(steps: int, most: int) -> int:
+    """The largest size from half of `most` to `most` that divides `steps`, or `most`.
+
+    Calls of one size need one compiled program.
+    """
+    return max((n for n in range(most // 2 + 1, most + 1) if steps % n == 0), default=most)
 
 
 def stack(parts: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from flaxae.models.options import ComputeConfig
 from flaxae.objectives import ObjectiveConfig
 from flaxae.training import DeviceConfig, OptimizerConfig
 from flaxae.training.devices import place
-from flaxae.training.epoch import EpochSums, Trainer, add_steps
+from flaxae.training.epoch import EpochSums, Trainer, add_steps, even
 from flaxae.training.state import create_train_state, make_optimizer
 from flaxae.training.step import StepMetrics
 from tests.fixtures.images import synthetic_split
@@ -98,3 +98,16 @@ def test_means_are_over_the_steps_of_all_calls():
 def test_a_number_that_is_not_finite_ends_training(losses, grad_norms, message):
     with pytest.raises(RunError, match=message):
         add_steps(EpochSums(), metrics(losses, grad_norms), epoch=5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "most", "size"), [(225, 10, 9), (14, 10, 7), (7, 7, 7), (781, 10, 10), (5, 1, 1)]
+)
+def test_calls_of_one_size_where_it_is_near(steps, most, size):
+    assert even(steps, most) == size
+
+
+def test_a_given_number_of_steps_is_kept():
+    twelve_steps = synthetic_split(48, 0)
+    assert trainer(5, twelve_steps)._sizes(0) == [5, 5, 2]
+    assert trainer(None, twelve_steps)._sizes(0) == [6, 6]
