@@ -35,35 +35,36 @@ def measure_quality(settings: Settings) -> Finding:
 
 def measure_row(settings: Settings, name: str) -> dict[str, Any]:
     """The command of a row, and the results of its seeds."""
-    own, seeds = ROWS[name].flags, ROWS[name].seeds[: settings.seeds]
+    own, seeds, checkpoint = ROWS[name]
     flags = {**own, "epochs": settings.epochs} if settings.epochs else own
     folder = settings.manual_dir if "dataset" in flags else None
     runs = []
-    for seed in seeds:
+    for seed in seeds[: settings.seeds]:
         workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
         print(workdir.name, file=sys.stderr, flush=True)
         more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
-        runs.append({"seed": seed, **measure(from_flags({**flags, **more}))})
+        runs.append({"seed": seed, **measure(from_flags({**flags, **more}), checkpoint)})
     return {"command": f"python run.py train {command_line(flags)}".strip(), "runs": runs}
 
 
-def measure(config: flaxae.TrainConfig) -> dict[str, Any]:
+def measure(config: flaxae.TrainConfig, checkpoint: str) -> dict[str, Any]:
     """One run in a process of its own, because its model decides how JAX uses the cores."""
     kept = config.workdir_path() / "evaluation" / "quality.json"
     if not kept.exists():
-        found = in_process(train_and_evaluate, config)
+        found = in_process(train_and_evaluate, config, checkpoint)
         write_atomically(kept, json.dumps(found).encode())
     return json.loads(kept.read_text())
 
 
-def train_and_evaluate(config: flaxae.TrainConfig) -> dict[str, Any]:
-    """The test split's quality, and that of its embedding, with the best weights by validation."""
+def train_and_evaluate(config: flaxae.TrainConfig, checkpoint: str) -> dict[str, Any]:
+    """The test split's quality, and that of its embedding; "best" is by validation loss."""
     flaxae.configure_jax(config.model)
-    run = flaxae.train(config, verbose=True)
+    flaxae.train(config, verbose=True)
+    run = flaxae.load(config.workdir_path(), checkpoint)
     embedding = run.evaluate_embedding("test")
     (config.workdir_path() / "evaluation").mkdir(exist_ok=True)
     return run.evaluate("test") | {
-        "best_epoch": run.epoch,
+        "epoch": run.epoch,
         "epochs": len(run.history),
         "seconds": sum(record["seconds"] for record in run.history),
         "dead_units": sum(run.dead_units("validation").values()),

@@ -40,8 +40,9 @@ def test_the_flags_of_a_row_are_flags_of_train(name):
 def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
     configs = []
 
-    def fake(answer, config):
+    def fake(answer, config, checkpoint):
         assert answer is results.train_and_evaluate
+        assert checkpoint == "best"
         configs.append(config)
         (config.workdir_path() / "evaluation").mkdir(parents=True)
         return result(0.1)
@@ -70,10 +71,12 @@ def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
 
 
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
-    found = results.train_and_evaluate(tiny_config)
+    found = results.train_and_evaluate(tiny_config, "latest")
     results.line("default", [found])
     assert found["epochs"] == 2
-    again = results.train_and_evaluate(tiny_config)  # only evaluates, because it is complete
+    again = results.train_and_evaluate(
+        tiny_config, "latest"
+    )  # only evaluates, because it is complete
     assert again["loss"] == found["loss"]
 
 
