@@ -36,13 +36,8 @@ PRESETS = {
         "a model of ordinary size for images of 28 to 256 pixels, gray or in color", _STANDARD
     ),
     "embedding": Preset(
-        "embeddings whose neighbors are alike, at the price of softer reconstructions",
-        {
-            **_STANDARD,
-            "corrupt": ("affine",),
-            "rotation": 10.0,
-            "shear": 0.0,
-            "translation": 0.055,
-        },
+        "embeddings whose neighbors are alike, at the price of softer reconstructions; use "
+        "--checkpoint latest",
+        {**_STANDARD, "corrupt": ("affine",)},
     ),
 }
