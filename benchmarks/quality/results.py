@@ -29,7 +29,7 @@ def measure_quality(settings: Settings) -> Finding:
     rows = {name: measure_row(settings, name) for name in settings.rows}
     print(table(rows))
     losses = {name: spread([r["loss"] for r in row["runs"]], 4) for name, row in rows.items()}
-    sentence = f"the test losses in nats a pixel are: {losses}"
+    sentence = f"the test losses in nats a pixel are: {', '.join(map(' '.join, losses.items()))}"
     return Finding(device.describe_device(), sentence, {"rows": rows}, {"losses": losses})
 
 
