@@ -2,7 +2,8 @@
 
 import dataclasses
 from pathlib import PurePath
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -72,7 +73,15 @@ def checked_option(name: str, value: Any, kind: Any) -> Any:
 
 
 def _name_of(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
+    """A type as a message names it: "int", or "tuple[int, ...] | auto" for a union."""
+    origin = get_origin(kind)
+    if isinstance(kind, UnionType) or origin is Union:
+        return " | ".join(_name_of(each) for each in get_args(kind))
+    if origin is Literal:
+        return " | ".join(map(str, get_args(kind)))
+    if kind is type(None):
+        return "None"
+    return kind.__name__ if isinstance(kind, type) and origin is None else str(kind)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from flaxae.training import DeviceConfig
 from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batches
 
 # Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling), in numbers of the
-# model's largest array. A gradient of a kernel takes four times as long beyond it.
+# model's largest array. Beyond it, the gradients of kernels become much slower.
 _MOST_IMAGES, _FEWEST_IMAGES, _MOST_NUMBERS = 32, 4, 32 * 28 * 28 * 16
 # Steps in a call: on an accelerator a step takes less time than its dispatch.
 _STEPS_ON_CPU, _STEPS_ON_ACCELERATORS = 10, 50

@@ -252,6 +252,7 @@ def test_run_py_is_the_front_door():
     [
         (("--filters", "auto", "8"), "filters is ('auto', 8); expected "),
         (("--dense-units", "auto"), "dense_units is 'auto'; expected tuple[int, ...]"),
+        (("--filters", "16", "auto"), "filters is (16, 'auto'); expected tuple[int, ...] | auto ("),
     ],
 )
 def test_a_word_in_place_of_numbers_stands_alone_and_where_it_is_known(arguments, message):
