@@ -15,6 +15,7 @@ _STANDARD = {
     "filters": "auto",
     "latent_dim": 64,
     "batch_size": 64,
+    "latent_noise": 0.1,
     "learning_rate": 3e-3,
     "epochs": 20,
 }

@@ -10,7 +10,7 @@ from flaxae.errors import InputError, checked_option, option_types
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
-SCHEMA = 3  # of config.json; 1 is that of flaxae 0.1, which had no such number
+SCHEMA = 4  # of config.json; 1 is that of flaxae 0.1, which had no such number
 Config = TypeVar("Config")
 
 
@@ -34,10 +34,10 @@ def from_json(text: str) -> TrainConfig:
         raise InputError(f"expected a JSON object, got {text[:40]!r}")
     schema = values.pop("schema", None)
     if schema is None:
-        values = _from_schema_2(_from_schema_1(values))
-    elif schema == 2 and type(schema) is int:
-        values = _from_schema_2(values)
-    elif type(schema) is not int or schema != SCHEMA:
+        values, schema = _from_schema_1(values), 2
+    if type(schema) is int and 2 <= schema <= SCHEMA:
+        values = _with_new_options(values, schema)
+    else:
         raise InputError(
             f"its schema is {schema!r}, and this version of flaxae reads 1 to {SCHEMA}; "
             "read it with the version that wrote it, or upgrade: pip install -U flaxae"
@@ -96,7 +96,7 @@ def _field_value(name: str, value: Any, kind: Any) -> Any:
     return _from_dict(kind, value) if is_group(kind) else checked_option(name, value, kind)
 
 
-# What flaxae 0.1 did, and what schema 2 could not do yet.
+# What flaxae 0.1 did, and what later schemas could not do yet.
 _SCHEDULE_OF_SCHEMA_1 = {
     "schedule": "staircase",
     "warmup": 0.0,
@@ -106,19 +106,23 @@ _SCHEDULE_OF_SCHEMA_1 = {
     "clip_norm": None,
     "ema_decay": 0.0,
 }
-_NEW_IN_SCHEMA_3 = {
-    "model": ("dense_units",),
-    "data": ("train_limit",),
-    "objective": ("corrupt", "rotation", "shear", "scaling", "translation", "mask_size"),
+_NEW_IN = {
+    3: {
+        "model": ("dense_units",),
+        "data": ("train_limit",),
+        "objective": ("corrupt", "rotation", "shear", "scaling", "translation", "mask_size"),
+    },
+    4: {"model": ("latent_noise",)},
 }
 
 
-def _from_schema_2(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds the options that are new; their defaults do what was done then."""
+def _with_new_options(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Adds the options that are newer than the schema; their defaults do what was done then."""
     kinds = option_types(TrainConfig)
     result = dict(values)
-    for group, names in _NEW_IN_SCHEMA_3.items():
-        old = values.get(group)
+    new = [item for version in _NEW_IN if version > schema for item in _NEW_IN[version].items()]
+    for group, names in new:
+        old = result.get(group)
         if not isinstance(old, dict):
             continue  # which `_from_dict` refuses
         kind = MODELS.get(str(old.get("name")), ModelConfig) if group == "model" else kinds[group]

@@ -27,18 +27,33 @@ class Autoencoder(nn.Module):
     decoder: nn.Module
     compute: ComputeConfig
     image_shape: Shape
+    latent_noise: float = 0.0  # above 0, embeddings have a root mean square of 1
 
     def __call__(self, images: Images, train: bool = False) -> Images:
-        """Logits of the reconstruction, float32; `train` turns dropout on."""
-        return self.decode(self.encode(images, train), train)
+        """Logits of the reconstruction, float32; `train` turns dropout and latent noise on."""
+        embedding = self.encode(images, train)
+        if train and self.latent_noise:
+            noise = jax.random.normal(self.make_rng("dropout"), embedding.shape)
+            embedding += self.latent_noise * noise
+        return self.decode(embedding, train)
 
     def encode(self, images: Images, train: bool = False) -> Embedding:
         """The embedding of images with pixels in 0..1, float32."""
-        return self.encoder(images.astype(self.compute.dtype), train).astype(jnp.float32)
+        embedding = self.encoder(images.astype(self.compute.dtype), train).astype(jnp.float32)
+        return unit_scale(embedding) if self.latent_noise else embedding
 
     def decode(self, embedding: Embedding, train: bool = False) -> Images:
         """Logits of the images for these embeddings, float32; their sigmoid is the pixels."""
         return self.decoder(embedding.astype(self.compute.dtype), train).astype(jnp.float32)
+
+
+def unit_scale(embedding: Embedding) -> Embedding:
+    """Each embedding divided by its root mean square, so that noise has a scale to refer to.
+
+    Without it, training would make the embedding large and the noise negligible.
+    """
+    mean_square = jnp.mean(embedding**2, axis=-1, keepdims=True)
+    return embedding * jax.lax.rsqrt(mean_square + 1e-6)
 
 
 def extras_of(collections: dict) -> dict[str, Float[Array, " batch"]]:

@@ -43,12 +43,17 @@ class ModelConfig(Options):
     """Size of the embedding, set by one more dense layer (none: the last encoder layer's size)."""
     activation: Literal["relu", "gelu", "elu", "leaky_relu", "tanh"] = "elu"
     """Activation function of the hidden layers."""
+    latent_noise: float = 0.0
+    """Standard deviation of noise on the embedding in training; above 0, every embedding is scaled
+    to a root mean square of 1."""
     dropout_rate: float = 0.0
     """Probability of dropping a hidden layer's output, in [0, 1)."""
 
     def check(self) -> None:
         if self.latent_dim is not None:
             require(self.latent_dim >= 1, "--latent-dim", self.latent_dim, "a whole number from 1")
+        fits = 0 <= self.latent_noise < 100
+        require(fits, "--latent-noise", self.latent_noise, "0 <= standard deviation < 100")
         require(0 <= self.dropout_rate < 1, "--dropout-rate", self.dropout_rate, "0 <= rate < 1")
 
     def largest_array(self, image_shape: Shape) -> int | None:

@@ -185,6 +185,54 @@ def test_dropout_acts_only_in_training(name):
     np.testing.assert_allclose(apply(model, params, images), without, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["convolutional", "fully_connected_latent"])
+def test_latent_noise_acts_only_in_training(name):
+    """The noise has the given standard deviation, relative to an embedding of size 1."""
+    plain = build(MODELS[name], SMALL)
+    model = build(replace(MODELS[name], latent_noise=0.25), SMALL)
+    params, images = random_params(model), images_of(SMALL)
+    embedding = apply(model, params, images, method="encode")
+    raw = apply(plain, params, images, method="encode")
+    size = np.sqrt(np.mean(np.square(raw), axis=-1, keepdims=True))
+    np.testing.assert_allclose(embedding, raw / size, rtol=1e-4, atol=1e-5)
+    clean = apply(model, params, images)
+    np.testing.assert_allclose(clean, apply(model, params, embedding, method="decode"), rtol=1e-5)
+
+    def noise(seed):
+        """What the decoder of a training pass was given, less the embedding."""
+        rngs = {"dropout": jax.random.key(seed)}
+        _, seen = model.apply(
+            {"params": params},
+            images,
+            train=True,
+            rngs=rngs,
+            capture_intermediates=lambda module, _: module.name == "decoder",
+            mutable=["intermediates"],
+        )
+        return seen["intermediates"]["decoder"]["__call__"][0] - clean
+
+    assert jnp.abs(noise(0) - noise(1)).max() > 1e-3
+    np.testing.assert_array_equal(noise(0), noise(0))
+
+
+def test_latent_noise_has_the_given_standard_deviation():
+    class Repeat(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            return jnp.broadcast_to(jnp.repeat(x.reshape(len(x), -1)[:, :1], 300, 1), (len(x), 300))
+
+    class Back(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            return x.reshape(len(x), 20, 15, 1)
+
+    model = Autoencoder(Repeat(), Back(), ComputeConfig(), (20, 15, 1), latent_noise=0.25)
+    images = jnp.full((50, 20, 15, 1), 0.5)
+    logits = model.apply({}, images, train=True, rngs={"dropout": jax.random.key(0)})
+    assert float(logits.mean()) == pytest.approx(1, abs=0.01)
+    assert float(logits.std()) == pytest.approx(0.25, rel=0.03)
+
+
 BLOCKS = [
     f"encoder/blocks_{block}/layers_{layer}/{kind}"
     for block in (0, 1)

@@ -65,4 +65,5 @@ class ConvolutionalConfig(ModelConfig):
         from flaxae.models.convolutional.modules import Decoder, Encoder
 
         options = (self, compute, image_shape)
-        return Autoencoder(Encoder(*options), Decoder(*options), compute, image_shape)
+        halves = Encoder(*options), Decoder(*options)
+        return Autoencoder(*halves, compute, image_shape, self.latent_noise)

@@ -45,4 +45,5 @@ class FullyConnectedConfig(ModelConfig):
         from flaxae.models.fully_connected.modules import Decoder, Encoder
 
         options = (self, compute, image_shape)
-        return Autoencoder(Encoder(*options), Decoder(*options), compute, image_shape)
+        halves = Encoder(*options), Decoder(*options)
+        return Autoencoder(*halves, compute, image_shape, self.latent_noise)
