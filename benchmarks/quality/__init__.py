@@ -19,6 +19,13 @@ class Row(NamedTuple):
 
 _FASHION = {"dataset": "fashion_mnist", "train_limit": 50_000, "epochs": 10}
 _DENSE = {"model": "fully_connected"}
+_TWO_NUMBERS = {
+    **_DENSE,
+    "hidden_units": (512, 512, 256),
+    "latent_dim": 2,
+    "batch_size": 128,
+    "learning_rate": 2e-3,
+}
 ROWS = {
     "default": Row({}, (0, 1, 2, 3, 4)),
     "default, fully connected": Row(_DENSE, (0, 1, 2, 3, 4)),
@@ -28,6 +35,7 @@ ROWS = {
     "embedding": Row({"preset": "embedding"}, (0, 1, 2, 3, 4), "latest"),
     "standard, Fashion-MNIST": Row({"preset": "standard", **_FASHION}, (0, 1, 2)),
     "embedding, Fashion-MNIST": Row({"preset": "embedding", **_FASHION}, (0, 1, 2), "latest"),
+    "two numbers, Fashion-MNIST": Row({**_TWO_NUMBERS, **_FASHION, "epochs": 60}, (0, 1, 2)),
 }
 
 

@@ -39,6 +39,12 @@ PRESETS = {
     "embedding": Preset(
         "embeddings whose neighbors are alike, at the price of softer reconstructions; use "
         "--checkpoint latest",
-        {**_STANDARD, "corrupt": ("affine",)},
+        {
+            **_STANDARD,
+            "corrupt": ("affine",),
+            "rotation": 10.0,
+            "shear": 0.0,
+            "translation": 0.055,
+        },
     ),
 }

@@ -27,7 +27,7 @@ class Autoencoder(nn.Module):
     decoder: nn.Module
     compute: ComputeConfig
     image_shape: Shape
-    latent_noise: float = 0.0  # above 0, embeddings have a root mean square of 1
+    latent_noise: float = 0.0  # above 0, embeddings have a root mean square below 1
 
     def __call__(self, images: Images, train: bool = False) -> Images:
         """Logits of the reconstruction, float32; `train` turns dropout and latent noise on."""
@@ -40,20 +40,20 @@ class Autoencoder(nn.Module):
     def encode(self, images: Images, train: bool = False) -> Embedding:
         """The embedding of images with pixels in 0..1, float32."""
         embedding = self.encoder(images.astype(self.compute.dtype), train).astype(jnp.float32)
-        return unit_scale(embedding) if self.latent_noise else embedding
+        return bounded(embedding) if self.latent_noise else embedding
 
     def decode(self, embedding: Embedding, train: bool = False) -> Images:
         """Logits of the images for these embeddings, float32; their sigmoid is the pixels."""
         return self.decoder(embedding.astype(self.compute.dtype), train).astype(jnp.float32)
 
 
-def unit_scale(embedding: Embedding) -> Embedding:
-    """Each embedding divided by its root mean square, so that noise has a scale to refer to.
+def bounded(embedding: Embedding) -> Embedding:
+    """Each embedding x as x / sqrt(1 + mean(x**2)): its root mean square stays below 1.
 
-    Without it, training would make the embedding large and the noise negligible.
+    Without a bound, training would make embeddings large and their noise negligible.
     """
     mean_square = jnp.mean(embedding**2, axis=-1, keepdims=True)
-    return embedding * jax.lax.rsqrt(mean_square + 1e-6)
+    return embedding * jax.lax.rsqrt(1 + mean_square)
 
 
 def extras_of(collections: dict) -> dict[str, Float[Array, " batch"]]:

@@ -44,8 +44,8 @@ class ModelConfig(Options):
     activation: Literal["relu", "gelu", "elu", "leaky_relu", "tanh"] = "elu"
     """Activation function of the hidden layers."""
     latent_noise: float = 0.0
-    """Standard deviation of noise on the embedding in training; above 0, every embedding is scaled
-    to a root mean square of 1."""
+    """Standard deviation of noise on the embedding in training; above 0, the embedding's root mean
+    square is kept below 1."""
     dropout_rate: float = 0.0
     """Probability of dropping a hidden layer's output, in [0, 1)."""
 

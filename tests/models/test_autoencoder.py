@@ -187,13 +187,12 @@ def test_dropout_acts_only_in_training(name):
 
 @pytest.mark.parametrize("name", ["convolutional", "fully_connected_latent"])
 def test_latent_noise_acts_only_in_training(name):
-    """The noise has the given standard deviation, relative to an embedding of size 1."""
     plain = build(MODELS[name], SMALL)
     model = build(replace(MODELS[name], latent_noise=0.25), SMALL)
     params, images = random_params(model), images_of(SMALL)
     embedding = apply(model, params, images, method="encode")
     raw = apply(plain, params, images, method="encode")
-    size = np.sqrt(np.mean(np.square(raw), axis=-1, keepdims=True))
+    size = np.sqrt(1 + np.mean(np.square(raw), axis=-1, keepdims=True))
     np.testing.assert_allclose(embedding, raw / size, rtol=1e-4, atol=1e-5)
     clean = apply(model, params, images)
     np.testing.assert_allclose(clean, apply(model, params, embedding, method="decode"), rtol=1e-5)
@@ -227,9 +226,9 @@ def test_latent_noise_has_the_given_standard_deviation():
             return x.reshape(len(x), 20, 15, 1)
 
     model = Autoencoder(Repeat(), Back(), ComputeConfig(), (20, 15, 1), latent_noise=0.25)
-    images = jnp.full((50, 20, 15, 1), 0.5)
+    images = jnp.full((50, 20, 15, 1), 1.0)
     logits = model.apply({}, images, train=True, rngs={"dropout": jax.random.key(0)})
-    assert float(logits.mean()) == pytest.approx(1, abs=0.01)
+    assert float(logits.mean()) == pytest.approx(0.5**0.5, abs=0.01)
     assert float(logits.std()) == pytest.approx(0.25, rel=0.03)
 
 
