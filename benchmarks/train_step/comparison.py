@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
+from benchmarks.common.steps.in_flaxae import count_flops
+from benchmarks.common.steps.workload import Workload
 from benchmarks.common.workers import Worker, WorkerFailed, resident
 from benchmarks.train_step import Settings
-from benchmarks.train_step.steps.in_flaxae import count_flops
-from benchmarks.train_step.steps.workload import Workload
 from benchmarks.train_step.worker import Burst, Session
 from flaxae.errors import RunError
 
@@ -28,7 +28,7 @@ class Variant(NamedTuple):
     """A form of the step."""
 
     name: str
-    framework: str  # the module benchmarks/train_step/steps/in_<framework>.py
+    framework: str  # the module benchmarks/common/steps/in_<framework>.py
     form: str  # passed to the module's `build`
     peer: str | None = None  # the value of --peers that adds it
     fully_connected: bool = True  # whether it exists for the fully connected model

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.common.memory import peak_bytes
-from benchmarks.train_step.steps import Program
-from benchmarks.train_step.steps.workload import Workload, make_batches
+from benchmarks.common.steps import Program
+from benchmarks.common.steps.workload import Workload, make_batches
 
 
 class Burst(NamedTuple):
@@ -33,7 +33,7 @@ class Session:
 
     def greet(self) -> str:
         """Builds the program; returns its device."""
-        module = importlib.import_module(f"benchmarks.train_step.steps.in_{self.framework}")
+        module = importlib.import_module(f"benchmarks.common.steps.in_{self.framework}")
         self.program: Program = module.build(self.workload, self.form)
         return self.program.device
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.common.memory import peak_bytes
+from benchmarks.common.steps import Program
 from benchmarks.common.workers import WorkerFailed, resident
 from benchmarks.train_step.comparison import (
     REFERENCE,
@@ -15,7 +16,6 @@ from benchmarks.train_step.comparison import (
     prove,
     time_bursts,
 )
-from benchmarks.train_step.steps import Program
 from benchmarks.train_step.worker import Burst, Session, losses, measure
 from flaxae.errors import RunError
 
@@ -26,7 +26,9 @@ class Steps:
     def __init__(self) -> None:
         self.now = 0.0
         self.diary: list[object] = []
-        self.program = Program(self._restart, self._to_input, self._step, self._wait, "cpu")
+        self.program = Program(
+            self._restart, self._to_input, self._step, self._wait, np.asarray, "cpu"
+        )
 
     def _restart(self) -> None:
         self.diary.append("restart")
@@ -66,7 +68,7 @@ def test_faults_are_counted_for_each_step():
         np.ones(pages * os.sysconf("SC_PAGE_SIZE"), np.uint8)
         return 0.0
 
-    program = Program(lambda: None, str, touch, float, "cpu")
+    program = Program(lambda: None, str, touch, float, np.asarray, "cpu")
     assert measure(program, ["a", "b"]).faults > 0.01 * pages  # huge pages are one fault each
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import train_step
+from benchmarks.common import peers
 from benchmarks.common.command import parse
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Ceilings
@@ -63,7 +63,7 @@ def test_smoke_results_have_every_sample_and_where_they_come_from(smoke: tuple[P
 
 
 def test_missing_peers_are_skipped_by_default_and_refused_by_name(monkeypatch, capsys):
-    monkeypatch.setattr(train_step, "installed", lambda peer: peer == "torch")
+    monkeypatch.setattr(peers, "installed", lambda peer: peer == "torch")
     assert parse(Settings, []).peers == ("torch",)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("keras not installed; pip install -r benchmarks/requirements.txt")

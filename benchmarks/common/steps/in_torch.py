@@ -1,5 +1,7 @@
 """The step in eager PyTorch, with contiguous or channels_last tensors."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,11 +9,19 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
-from benchmarks.train_step.steps import Program
-from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
+from benchmarks.common.steps import Program
+from benchmarks.common.steps.workload import (
+    ORIGINAL,
+    Layer,
+    Recipe,
+    Workload,
+    crops,
+    layers,
+    to_float,
+)
 
 
-def build(workload: Workload, form: str) -> Program:
+def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
     """`form` is "contiguous" or "channels_last"."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     order: Any = torch.channels_last if form == "channels_last" else torch.contiguous_format
@@ -21,25 +31,32 @@ def build(workload: Workload, form: str) -> Program:
     every = layers(workload)
     parts: list[Any] = list(model.parts)
     optimizer: list[torch.optim.Optimizer] = []
+    ahead: list[Iterator[float]] = []  # the rates of the steps to come
 
     def restart() -> None:
         with torch.no_grad():
             for module, layer in zip(parts, every, strict=True):
                 module.weight.copy_(torch.from_numpy(layer.for_torch()))
                 module.bias.copy_(torch.from_numpy(layer.bias))
-        rate, decay, epsilon = ADAMW
+        rates, beta2, decay, epsilon = recipe
         groups = [
             {"params": [module.weight for module in parts], "weight_decay": decay},
             {"params": [module.bias for module in parts], "weight_decay": 0.0},
         ]
         # The fused form, one call for all parameters, is PyTorch's fastest.
-        optimizer[:] = [torch.optim.AdamW(groups, rate, eps=epsilon, fused=True)]
+        options: Any = {"betas": (0.9, beta2), "eps": epsilon, "fused": True}
+        optimizer[:] = [torch.optim.AdamW(groups, **options)]
+        each = [float(rate) for rate in rates]
+        ahead[:] = [itertools.chain(each, itertools.repeat(each[-1]))]
 
     def to_input(images: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(to_float(images).transpose(0, 3, 1, 2))
         return tensor.to(device).contiguous(memory_format=order)
 
     def step(images: torch.Tensor) -> torch.Tensor:
+        rate = next(ahead[0])
+        for group in optimizer[0].param_groups:
+            group["lr"] = rate
         optimizer[0].zero_grad()
         loss = F.binary_cross_entropy_with_logits(model(images), images)
         loss.backward()
@@ -51,8 +68,12 @@ def build(workload: Workload, form: str) -> Program:
             torch.cuda.synchronize()
         return float(loss.detach())
 
+    def logits(images: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            return model(images).permute(0, 2, 3, 1).cpu().numpy()
+
     restart()
-    return Program(restart, to_input, step, wait, "gpu" if device == "cuda" else "cpu")
+    return Program(restart, to_input, step, wait, logits, "gpu" if device == "cuda" else "cpu")
 
 
 class Autoencoder(nn.Module):
@@ -72,7 +93,7 @@ class Autoencoder(nn.Module):
             x = x.flatten(1)
         for index, (layer, part) in enumerate(zip(self.layers, self.parts, strict=True)):
             x = _apply(layer, part, x, crop=index != self.uncropped)
-            x = F.relu(x) if layer.activated else x
+            x = getattr(F, layer.activation)(x) if layer.activation else x
             x = F.max_pool2d(x, 2, ceil_mode=True) if layer.pooled else x
         if self.workload.model == "fully_connected":
             return x.view(shape)

@@ -11,13 +11,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 import flaxae
 from benchmarks.common.roofline import cost
-from benchmarks.train_step.steps import Program, in_jax
-from benchmarks.train_step.steps.workload import Workload, layers
+from benchmarks.common.steps import Program, in_jax
+from benchmarks.common.steps.workload import Workload, layers
 from flaxae.data.batches import Batch
 from flaxae.models.options import ModelConfig
 from flaxae.training.devices import place
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs
-from flaxae.training.step import gradient_sums, train_step
+from flaxae.training.step import gradient_sums, to_float, train_step
 
 
 def build(workload: Workload, form: str) -> Program:
@@ -30,7 +30,10 @@ def build(workload: Workload, form: str) -> Program:
         state, metrics = run(state, batch, rng)
         return state, metrics.values["loss"]
 
-    return in_jax.program(step, fresh, to_batch)
+    def logits(state: TrainState, batch: Batch) -> jax.Array:
+        return state.apply_fn({"params": state.params}, to_float(batch.images))
+
+    return in_jax.program(step, fresh, to_batch, logits)
 
 
 def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array]:
@@ -62,14 +65,24 @@ def count_flops(workload: Workload, batch_size: int) -> float | None:
 def with_weights(params: Any, workload: Workload) -> Any:
     """A tree like flaxae's parameters with the weights of the workload."""
     flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
-    kernels = sorted(  # into the order in which an image passes their layers
+    for (kernel, bias), layer in zip(_paths(flat), layers(workload), strict=True):
+        flat |= {kernel: jnp.asarray(layer.kernel), bias: jnp.asarray(layer.bias)}
+    return unflatten_dict(flat, sep="/")
+
+
+def weights_of(params: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The weights of flaxae's parameters as a workload takes them."""
+    flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
+    return [(np.asarray(flat[kernel]), np.asarray(flat[bias])) for kernel, bias in _paths(flat)]
+
+
+def _paths(flat: dict[str, Any]) -> list[tuple[str, str]]:
+    """Each layer's kernel and bias, in the order in which an image passes the layers."""
+    kernels = sorted(
         (path for path in flat if path.endswith("kernel")),
         key=lambda path: ("decoder" in path, "layers_" not in path, "out_" in path, path),
     )
-    for path, layer in zip(kernels, layers(workload), strict=True):
-        flat[path] = jnp.asarray(layer.kernel)
-        flat[path.removesuffix("kernel") + "bias"] = jnp.asarray(layer.bias)
-    return unflatten_dict(flat, sep="/")
+    return [(path, path.removesuffix("kernel") + "bias") for path in kernels]
 
 
 def to_batch(images: np.ndarray) -> Batch:
@@ -79,9 +92,10 @@ def to_batch(images: np.ndarray) -> Batch:
 
 def model_config(workload: Workload) -> ModelConfig:
     """The options of the workload's model."""
+    own: Any = workload.activation  # its declared type is a Literal
     if workload.model == "fully_connected":
-        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units, activation="relu")
+        return flaxae.FullyConnectedConfig(hidden_units=workload.hidden_units, activation=own)
     downsample = "stride" if workload.model == "convolutional_stride" else "max_pool"
     return flaxae.ConvolutionalConfig(
-        filters=workload.filters, downsample=downsample, activation="relu"
+        filters=workload.filters, downsample=downsample, activation=own
     )

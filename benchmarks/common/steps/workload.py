@@ -6,6 +6,7 @@ a transposed kernel is as `lax.conv_transpose` takes it.
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 MODELS = ("convolutional", "convolutional_stride", "fully_connected")
 IMAGE_SHAPE: Shape = (28, 28, 1)
-ADAMW = (1e-3, 1e-5, 1e-8)  # learning rate, weight decay (of kernels only), epsilon
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _BLOBS = 3  # in an image
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     kernel: np.ndarray
     bias: np.ndarray
     stride: int  # 1 for a dense one
-    activated: bool  # by a ReLU; the last layer, which gives the logits, is not
+    activation: str | None  # as all frameworks call it; None: the last layer gives the logits
     pooled: bool  # followed by 2x2 max pooling
 
     def for_keras(self) -> np.ndarray:
@@ -47,6 +47,18 @@ class Layer(NamedTuple):
         return np.ascontiguousarray(np.moveaxis(self.for_keras(), (-1, -2), (0, 1)))
 
 
+class Recipe(NamedTuple):
+    """AdamW's options; the defaults are those of `--preset original`."""
+
+    rates: Sequence[float] | np.ndarray = (1e-3,)  # of each step; one number is that of all steps
+    beta2: float = 0.999
+    weight_decay: float = 1e-5  # of kernels only, per unit of the rate
+    epsilon: float = 1e-8
+
+
+ORIGINAL = Recipe()
+
+
 class Workload(NamedTuple):
     """A model by name, and its size."""
 
@@ -54,13 +66,15 @@ class Workload(NamedTuple):
     filters: tuple[int, ...] = (16, 8, 8)
     hidden_units: tuple[int, ...] = (128, 64, 32)
     image_shape: Shape = IMAGE_SHAPE
+    activation: str = "relu"
+    weights: Sequence[tuple[np.ndarray, np.ndarray]] | None = None  # kernel, bias of each layer
 
 
 def layers(workload: Workload) -> list[Layer]:
     """The layers in the order in which an image passes them, with their first weights.
 
     Kernels are initialized by He et al. 2015, https://arxiv.org/abs/1502.01852. Biases are small
-    but not zero, so that a missing or swapped bias changes the loss.
+    but not zero, so that a missing or swapped bias changes the loss. The workload's weights win.
     """
     if workload.model not in MODELS:
         raise ValueError(f"got the model {workload.model!r}; expected one of {MODELS}")
@@ -70,7 +84,7 @@ def layers(workload: Workload) -> list[Layer]:
         deviation = math.sqrt(2 / math.prod(shape[:-1]))
         kernel = generator.normal(0, deviation, shape).astype(np.float32)
         bias = generator.normal(0, 0.05, shape[-1]).astype(np.float32)
-        return Layer(kind, kernel, bias, stride, True, pooled)
+        return Layer(kind, kernel, bias, stride, workload.activation, pooled)
 
     if workload.model == "fully_connected":
         pixels = math.prod(workload.image_shape)
@@ -87,7 +101,10 @@ def layers(workload: Workload) -> list[Layer]:
         for pair in itertools.pairwise((every[-1], *every[:0:-1])):
             found.append(layer("transposed", (3, 3, *pair), 2))
         found.append(layer("transposed", (3, 3, every[1], every[0])))
-    return [*found[:-1], found[-1]._replace(activated=False)]
+    found[-1] = found[-1]._replace(activation=None)
+    given = workload.weights or [(layer.kernel, layer.bias) for layer in found]
+    pairs = zip(found, given, strict=True)
+    return [layer._replace(kernel=kernel, bias=bias) for layer, (kernel, bias) in pairs]
 
 
 def crops(workload: Workload) -> tuple[int, int]:

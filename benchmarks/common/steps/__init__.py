@@ -13,4 +13,5 @@ class Program(NamedTuple):
     to_input: Callable[[np.ndarray], Any]  # uint8 NHWC images as the step takes them
     step: Callable[[Any], Any]  # dispatches one step
     wait: Callable[[Any], float]  # blocks on all steps; the last one's loss in nats a pixel
+    logits: Callable[[Any], np.ndarray]  # NHWC, of what `to_input` returns
     device: str  # "cpu", "gpu" or "tpu"

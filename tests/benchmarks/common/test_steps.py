@@ -3,9 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.train_step.comparison import compare_losses
-from benchmarks.train_step.steps import in_flaxae, in_linen
-from benchmarks.train_step.steps.workload import (
+from benchmarks.common.steps import in_flaxae, in_linen
+from benchmarks.common.steps.workload import (
     IMAGE_SHAPE,
     MODELS,
     Layer,
@@ -14,6 +13,7 @@ from benchmarks.train_step.steps.workload import (
     layers,
     make_batches,
 )
+from benchmarks.train_step.comparison import compare_losses
 from benchmarks.train_step.worker import losses
 from flaxae import ComputeConfig
 from flaxae.models.ops import plain
@@ -83,7 +83,7 @@ def test_a_model_can_learn_the_images():
 def test_transposed_kernels_are_rotated_for_keras_and_torch():
     generator = np.random.default_rng(0)
     kernel = generator.normal(size=(3, 3, 2, 4)).astype(np.float32)  # HWIO
-    layer = Layer("transposed", kernel, np.zeros(4, np.float32), 2, False, False)
+    layer = Layer("transposed", kernel, np.zeros(4, np.float32), 2, None, False)
     x = generator.normal(size=(1, 5, 4, 2)).astype(np.float32)
     arrays = map(jnp.asarray, (x, kernel, layer.bias))
     expected = plain.conv_transpose(*arrays, stride=2, activation="identity", layout="NHWC")
@@ -96,7 +96,7 @@ def test_transposed_kernels_are_rotated_for_keras_and_torch():
 
 def test_other_kernels_only_change_their_order():
     kernel = np.arange(3 * 3 * 2 * 4, dtype=np.float32).reshape(3, 3, 2, 4)
-    layer = Layer("convolution", kernel, np.zeros(4, np.float32), 1, True, False)
+    layer = Layer("convolution", kernel, np.zeros(4, np.float32), 1, "relu", False)
     assert layer.for_keras() is kernel
     assert layer.for_torch()[3, 1, 0, 2] == kernel[0, 2, 1, 3]
     dense = layer._replace(kind="dense", kernel=kernel.reshape(18, 4))

@@ -5,8 +5,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.train_step.steps import Program, in_jax
-from benchmarks.train_step.steps.workload import ADAMW, Layer, Workload, crops, layers, to_float
+from benchmarks.common.steps import Program, in_jax
+from benchmarks.common.steps.workload import (
+    ORIGINAL,
+    Layer,
+    Recipe,
+    Workload,
+    crops,
+    layers,
+    to_float,
+)
 
 
 class Autoencoder(nn.Module):
@@ -21,7 +29,7 @@ class Autoencoder(nn.Module):
             x = x.reshape(len(x), -1)
         for index, layer in enumerate(layers(self.workload)):
             x = _module(layer, str(index))(x)
-            x = nn.relu(x) if layer.activated else x
+            x = getattr(nn, layer.activation)(x) if layer.activation else x
             x = nn.max_pool(x, (2, 2), (2, 2), "SAME") if layer.pooled else x
         if self.workload.model == "fully_connected":
             return x.reshape(shape)
@@ -29,7 +37,7 @@ class Autoencoder(nn.Module):
         return x[:, top : top + shape[1], left : left + shape[2]]
 
 
-def build(workload: Workload, form: str) -> Program:
+def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
     """There is one form."""
     model = Autoencoder(workload)
     weights = {
@@ -37,8 +45,15 @@ def build(workload: Workload, form: str) -> Program:
         for index, layer in enumerate(layers(workload))
     }
     kernels = jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-    rate, decay, epsilon = ADAMW
-    optimizer = optax.adamw(rate, eps=epsilon, weight_decay=decay, mask=kernels)
+    rates, beta2, decay, epsilon = recipe
+    rates = jnp.asarray(rates)
+    optimizer = optax.adamw(
+        lambda step: rates[jnp.minimum(step, len(rates) - 1)],
+        b2=beta2,
+        eps=epsilon,
+        weight_decay=decay,
+        mask=kernels,
+    )
 
     @jax.jit
     def train_step(state, images):
@@ -53,7 +68,12 @@ def build(workload: Workload, form: str) -> Program:
         return (optax.apply_updates(params, updates), opt_state), loss
 
     fresh = (weights, optimizer.init(weights))
-    return in_jax.program(train_step, fresh, lambda images: jax.device_put(to_float(images)))
+    return in_jax.program(
+        train_step,
+        fresh,
+        lambda images: jax.device_put(to_float(images)),
+        lambda state, images: model.apply({"params": state[0]}, images),
+    )
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

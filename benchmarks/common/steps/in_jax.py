@@ -7,15 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.train_step.steps import Program
+from benchmarks.common.steps import Program
 
 
 def program(
     train_step: Callable[[Any, Any], tuple[Any, jax.Array]],
     fresh: Any,
     to_input: Callable[[np.ndarray], Any],
+    logits: Callable[[Any, Any], jax.Array],
 ) -> Program:
-    """The program of `train_step`: (state, batch) -> (state, loss), which starts from `fresh`."""
+    """The program of `train_step`: (state, batch) -> (state, loss), which starts from `fresh`.
+
+    `logits` is (state, batch) -> logits.
+    """
     state = [fresh]
 
     def restart() -> None:
@@ -30,4 +34,9 @@ def program(
         return float(loss)
 
     restart()
-    return Program(restart, to_input, step, wait, jax.default_backend())
+    compiled = jax.jit(logits)
+
+    def predict(batch: Any) -> np.ndarray:
+        return np.asarray(compiled(state[0], batch))
+
+    return Program(restart, to_input, step, wait, predict, jax.default_backend())
