@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from flaxae.errors import InputError
 
 PEERS = {"keras": ("keras", "tensorflow"), "torch": ("torch",)}  # and the modules that each needs
-_ADVICE = "not installed; pip install -r benchmarks/requirements.txt"
 
 
 def installed(peer: str) -> bool:
@@ -14,15 +13,12 @@ def installed(peer: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in PEERS[peer])
 
 
-def require(flag: str, wanted: Sequence[str]) -> None:
-    """Raises InputError if a peer that a flag names is not installed."""
-    if absent := [peer for peer in wanted if not installed(peer)]:
-        raise InputError(f"{flag}: {' and '.join(absent)} {_ADVICE}")
-
-
-def present() -> tuple[str, ...]:
-    """The peers that are installed; says which are not."""
-    found = tuple(peer for peer in PEERS if installed(peer))
-    if absent := [peer for peer in PEERS if peer not in found]:
-        print(f"{' and '.join(absent)} {_ADVICE} to compare with them too", flush=True)
-    return found
+def present(wanted: Sequence[str], flag: str | None) -> tuple[str, ...]:
+    """Those that are installed; says which are not, or raises InputError if a flag names them."""
+    absent = [peer for peer in wanted if not installed(peer)]
+    advice = f"{' and '.join(absent)} not installed; pip install -r benchmarks/requirements.txt"
+    if absent and flag:
+        raise InputError(f"{flag}: {advice}")
+    if absent:
+        print(f"{advice} to compare with them too", flush=True)
+    return tuple(peer for peer in wanted if peer not in absent)

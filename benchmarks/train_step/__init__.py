@@ -20,6 +20,6 @@ class Settings(command.Settings):
     repeats: int = flag(10, "bursts of each variant", **COUNT)
 
     def __post_init__(self) -> None:
-        peers.require("--peers", self.peers or ())
-        chosen = peers.present() if self.peers is None else self.peers
-        object.__setattr__(self, "peers", chosen)  # the dataclass is frozen
+        named = self.peers is not None
+        found = peers.present(self.peers if named else tuple(peers.PEERS), "--peers" * named)
+        object.__setattr__(self, "peers", found)  # the dataclass is frozen

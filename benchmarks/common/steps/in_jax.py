@@ -16,10 +16,7 @@ def program(
     to_input: Callable[[np.ndarray], Any],
     logits: Callable[[Any, Any], jax.Array],
 ) -> Program:
-    """The program of `train_step`: (state, batch) -> (state, loss), which starts from `fresh`.
-
-    `logits` is (state, batch) -> logits.
-    """
+    """The program of `train_step`, (state, batch) -> (state, loss), and `logits`, of the same."""
     state = [fresh]
 
     def restart() -> None:
@@ -33,10 +30,7 @@ def program(
         jax.block_until_ready(state)
         return float(loss)
 
+    predict = jax.jit(logits)
     restart()
-    compiled = jax.jit(logits)
-
-    def predict(batch: Any) -> np.ndarray:
-        return np.asarray(compiled(state[0], batch))
-
-    return Program(restart, to_input, step, wait, predict, jax.default_backend())
+    outputs = (wait, lambda batch: np.asarray(predict(state[0], batch)))
+    return Program(restart, to_input, step, *outputs, jax.default_backend())

@@ -11,15 +11,7 @@ import keras  # pyright: ignore[reportMissingImports]
 import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
 from benchmarks.common.steps import Program
-from benchmarks.common.steps.workload import (
-    ORIGINAL,
-    Layer,
-    Recipe,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_float
 
 # Keras adds epsilon before it corrects the bias of the second moment. With a beta2 of 0.999 its
 # effect is 32 to 7 times as large as in the other frameworks in the first 20 steps. The epsilon
@@ -27,23 +19,18 @@ from benchmarks.common.steps.workload import (
 _EQUAL_AT = 2.5
 
 
-class Rates(keras.optimizers.schedules.LearningRateSchedule):
-    """The rate of each step; after the last one its own."""
-
-    def __init__(self, rates: Any) -> None:
-        self.rates = tf.constant(rates, tf.float32)
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        return tf.gather(self.rates, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
-
-
-def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
+def build(workload: Workload, form: str) -> Program:
     """`form` is "plain" (TensorFlow's own operations) or "jit_compile" (XLA)."""
     model = _model(workload)
     weights = [w for layer in layers(workload) for w in (layer.for_keras(), layer.bias)]
-    rates, beta2, decay, epsilon = recipe
+    rates, beta2, decay, epsilon = workload.recipe
+    table, last = tf.constant(rates, tf.float32), len(rates) - 1
+
+    def rate() -> tf.Tensor:
+        return tf.gather(table, tf.minimum(tf.cast(optimizer.iterations, tf.int32), last))
+
     epsilon *= math.sqrt(1 - beta2**_EQUAL_AT)
-    optimizer = keras.optimizers.AdamW(Rates(rates), decay, beta_2=beta2, epsilon=epsilon)
+    optimizer: Any = keras.optimizers.AdamW(rate, decay, beta_2=beta2, epsilon=epsilon)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build(model.trainable_variables)
     fresh = [variable.numpy() for variable in optimizer.variables]
@@ -69,14 +56,8 @@ def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
 
     restart()
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    return Program(
-        restart,
-        lambda images: tf.constant(to_float(images)),
-        step,
-        wait,
-        lambda images: model(images).numpy(),
-        device,
-    )
+    to_input, logits = lambda x: tf.constant(to_float(x)), lambda x: model(x).numpy()
+    return Program(restart, to_input, step, wait, logits, device)
 
 
 def _model(workload: Workload) -> keras.Model:

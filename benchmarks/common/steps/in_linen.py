@@ -1,20 +1,14 @@
 """The step in flax.linen and optax, written in the most direct way."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from benchmarks.common.steps import Program, in_jax
-from benchmarks.common.steps.workload import (
-    ORIGINAL,
-    Layer,
-    Recipe,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_float
 
 
 class Autoencoder(nn.Module):
@@ -37,7 +31,7 @@ class Autoencoder(nn.Module):
         return x[:, top : top + shape[1], left : left + shape[2]]
 
 
-def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
+def build(workload: Workload, form: str) -> Program:
     """There is one form."""
     model = Autoencoder(workload)
     weights = {
@@ -45,15 +39,10 @@ def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
         for index, layer in enumerate(layers(workload))
     }
     kernels = jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-    rates, beta2, decay, epsilon = recipe
-    rates = jnp.asarray(rates)
-    optimizer = optax.adamw(
-        lambda step: rates[jnp.minimum(step, len(rates) - 1)],
-        b2=beta2,
-        eps=epsilon,
-        weight_decay=decay,
-        mask=kernels,
-    )
+    rates, beta2, decay, epsilon = workload.recipe
+    table = jnp.asarray(rates)  # an index beyond its end is taken as the last one
+    options: Any = {"b2": beta2, "eps": epsilon, "weight_decay": decay, "mask": kernels}
+    optimizer = optax.adamw(lambda step: table[step], **options)
 
     @jax.jit
     def train_step(state, images):
@@ -68,12 +57,11 @@ def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
         return (optax.apply_updates(params, updates), opt_state), loss
 
     fresh = (weights, optimizer.init(weights))
-    return in_jax.program(
-        train_step,
-        fresh,
-        lambda images: jax.device_put(to_float(images)),
-        lambda state, images: model.apply({"params": state[0]}, images),
-    )
+
+    def logits(state, images) -> Any:
+        return model.apply({"params": state[0]}, images)
+
+    return in_jax.program(train_step, fresh, lambda x: jax.device_put(to_float(x)), logits)
 
 
 def _module(layer: Layer, name: str) -> nn.Module:

@@ -10,18 +10,10 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
 from benchmarks.common.steps import Program
-from benchmarks.common.steps.workload import (
-    ORIGINAL,
-    Layer,
-    Recipe,
-    Workload,
-    crops,
-    layers,
-    to_float,
-)
+from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_float
 
 
-def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
+def build(workload: Workload, form: str) -> Program:
     """`form` is "contiguous" or "channels_last"."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     order: Any = torch.channels_last if form == "channels_last" else torch.contiguous_format
@@ -31,14 +23,15 @@ def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
     every = layers(workload)
     parts: list[Any] = list(model.parts)
     optimizer: list[torch.optim.Optimizer] = []
-    ahead: list[Iterator[float]] = []  # the rates of the steps to come
+    ahead: Iterator[float] = iter(())  # the rates of the steps to come
 
     def restart() -> None:
+        nonlocal ahead
         with torch.no_grad():
             for module, layer in zip(parts, every, strict=True):
                 module.weight.copy_(torch.from_numpy(layer.for_torch()))
                 module.bias.copy_(torch.from_numpy(layer.bias))
-        rates, beta2, decay, epsilon = recipe
+        rates, beta2, decay, epsilon = workload.recipe
         groups = [
             {"params": [module.weight for module in parts], "weight_decay": decay},
             {"params": [module.bias for module in parts], "weight_decay": 0.0},
@@ -46,15 +39,14 @@ def build(workload: Workload, form: str, recipe: Recipe = ORIGINAL) -> Program:
         # The fused form, one call for all parameters, is PyTorch's fastest.
         options: Any = {"betas": (0.9, beta2), "eps": epsilon, "fused": True}
         optimizer[:] = [torch.optim.AdamW(groups, **options)]
-        each = [float(rate) for rate in rates]
-        ahead[:] = [itertools.chain(each, itertools.repeat(each[-1]))]
+        ahead = itertools.chain(map(float, rates), itertools.repeat(float(rates[-1])))
 
     def to_input(images: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(to_float(images).transpose(0, 3, 1, 2))
         return tensor.to(device).contiguous(memory_format=order)
 
     def step(images: torch.Tensor) -> torch.Tensor:
-        rate = next(ahead[0])
+        rate = next(ahead)
         for group in optimizer[0].param_groups:
             group["lr"] = rate
         optimizer[0].zero_grad()

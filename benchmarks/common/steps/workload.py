@@ -56,18 +56,16 @@ class Recipe(NamedTuple):
     epsilon: float = 1e-8
 
 
-ORIGINAL = Recipe()
-
-
 class Workload(NamedTuple):
-    """A model by name, and its size."""
+    """A model by name, its size and weights, and how its peers train it."""
 
     model: str
     filters: tuple[int, ...] = (16, 8, 8)
     hidden_units: tuple[int, ...] = (128, 64, 32)
     image_shape: Shape = IMAGE_SHAPE
     activation: str = "relu"
-    weights: Sequence[tuple[np.ndarray, np.ndarray]] | None = None  # kernel, bias of each layer
+    weights: Sequence[tuple[np.ndarray, np.ndarray]] = ()  # kernel and bias of each layer, if given
+    recipe: Recipe = Recipe()  # of flaxae's peers
 
 
 def layers(workload: Workload) -> list[Layer]:

@@ -9,20 +9,21 @@ from benchmarks.common.command import Settings, parse, run
 from benchmarks.layouts import Settings as Layouts
 from benchmarks.quality import Settings as Quality
 from benchmarks.scaling import Settings as Scaling
+from benchmarks.time_to_quality import Settings as TimeToQuality
 from benchmarks.train_step import Settings as TrainStep
 from benchmarks.whole_run import Settings as WholeRun
 from flaxae.errors import InputError, RunError
 
 _ROOT = Path(__file__).parents[3]
 _FILE = __file__
-_ALL = (Layouts, TrainStep, Scaling, WholeRun, Quality)
+_ALL = (Layouts, TrainStep, Scaling, WholeRun, Quality, TimeToQuality)
 
 
 @pytest.mark.parametrize(
     ("kind", "flags"),
     [
         *((kind, ["--output-dir", _FILE]) for kind in _ALL),
-        *((kind, ["--repeats", "0"]) for kind in _ALL[:-1]),
+        *((kind, ["--repeats", "0"]) for kind in _ALL[:-2]),
         *((kind, ["--unknown"]) for kind in _ALL),
         (Layouts, ["--batch-sizes", "64", "x"]),
         (Layouts, ["--dtypes", "float16"]),
@@ -34,6 +35,8 @@ _ALL = (Layouts, TrainStep, Scaling, WholeRun, Quality)
         (Scaling, ["--sweeps"]),
         (Scaling, ["--rep", "3"]),
         (Quality, ["--datasets", "cifar"]),
+        (TimeToQuality, ["--forms", "theano"]),
+        (TimeToQuality, ["--epochs", "0"]),
     ],
 )
 def test_a_wrong_flag_is_reported_in_one_line(kind: type[Settings], flags: list[str], capsys):
@@ -43,10 +46,10 @@ def test_a_wrong_flag_is_reported_in_one_line(kind: type[Settings], flags: list[
     (line,) = captured.err.splitlines()
     assert line.startswith(f"benchmarks.{kind.question}: error: ")
     assert flags[0] in line
-    assert captured.out == "" or kind is TrainStep
+    assert captured.out == "" or kind in (TrainStep, TimeToQuality)
 
 
-@pytest.mark.parametrize("room", ["layouts", "train_step", "scaling", "whole_run", "quality"])
+@pytest.mark.parametrize("room", [kind.question for kind in _ALL])
 def test_help_and_wrong_flags_answer_without_jax(room: str, tmp_path: Path):
     # A module named jax that fails: what does not import it does not notice.
     (tmp_path / "jax.py").write_text("raise SystemExit('imported')")
