@@ -14,6 +14,7 @@ FORMS = {
     "keras": ("Keras", "keras", "plain"),
     "keras_xla": ("Keras XLA", "keras", "jit_compile"),
     "torch": ("PyTorch NHWC", "torch", "channels_last"),
+    "torch_1": ("PyTorch NHWC, 1 thread", "torch", "one thread"),
     "linen": ("flax.linen", "linen", "plain"),
 }
 _EPOCHS = TrainConfig().epochs

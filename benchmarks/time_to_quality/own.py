@@ -54,7 +54,7 @@ class OwnTraining:
         return getattr(self, request)(*numbers)
 
     def build(self) -> tuple[str, float]:
-        """The device, and the seconds until a step has run: compilation, but no imports."""
+        """The device, and the seconds until a call has run: compilation, but no imports."""
         start, config, split = time.perf_counter(), self.config, self.split
         jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
         flaxae.configure_jax(config.model, compilation_cache="off")

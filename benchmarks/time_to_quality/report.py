@@ -17,7 +17,7 @@ from flaxae.data.sources import open_source
 LEVELS = (0.13, 0.11, 0.10, 0.09, 0.08)  # nats a pixel
 _ANSWERED = 0.10  # the level that the answer is about
 _UNITS = ("images", "s", "s, with compilation")  # of what `cost` returns
-_COLORS = (frame.VERMILION, frame.ORANGE, frame.BLUE, frame.SKY, frame.GREEN, frame.BLACK)
+_COLORS = (frame.VERMILION, frame.ORANGE, frame.BLUE, frame.SKY, frame.GREEN, frame.YELLOW)
 
 
 def compare_times(settings: Settings) -> Finding:
@@ -74,7 +74,7 @@ def draw(results: Mapping[str, Sequence[Result]]) -> Figure:
     """A line for each training; those of one form have one color."""
     figure, panels = frame.panels(1, 1, (10, 6))
     axes = panels[0, 0]
-    for form, color in zip(FORMS, _COLORS, strict=True):
+    for form, color in zip(FORMS, (*_COLORS, frame.BLACK), strict=True):
         for index, result in enumerate(results.get(form, ())):
             label = "_" if index else FORMS[form][0].replace("`", "")
             axes.plot(result.seconds, result.losses, color=color, linewidth=1.2, label=label)

@@ -73,7 +73,7 @@ def with_weights(params: Any, workload: Workload) -> Any:
 def weights_of(params: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """The weights of flaxae's parameters as a workload takes them."""
     flat: dict[str, Any] = {**flatten_dict(params, sep="/")}
-    return [(np.asarray(flat[kernel]), np.asarray(flat[bias])) for kernel, bias in _paths(flat)]
+    return [(np.array(flat[kernel]), np.array(flat[bias])) for kernel, bias in _paths(flat)]
 
 
 def _paths(flat: dict[str, Any]) -> list[tuple[str, str]]:

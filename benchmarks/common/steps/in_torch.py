@@ -14,9 +14,14 @@ from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_
 
 
 def build(workload: Workload, form: str) -> Program:
-    """`form` is "contiguous" or "channels_last"."""
+    """`form` is "contiguous" or "channels_last", or "one thread", which has channels_last too.
+
+    With several threads PyTorch loses most of its time where other programs use the same cores.
+    """
+    if form == "one thread":
+        torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    order: Any = torch.channels_last if form == "channels_last" else torch.contiguous_format
+    order: Any = torch.contiguous_format if form == "contiguous" else torch.channels_last
     model = Autoencoder(workload)
     model.to(device)
     model.to(memory_format=order)  # pyright: ignore[reportCallIssue]
