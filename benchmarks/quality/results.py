@@ -14,6 +14,8 @@ from benchmarks.common import device
 from benchmarks.common.report import Finding
 from benchmarks.common.workers import in_process
 from benchmarks.quality import ROWS, Settings
+from benchmarks.quality.published import beside_published
+from benchmarks.quality.spread import spread
 from flaxae.commands.flags import command_line
 from flaxae.config.flags import from_flags
 from flaxae.runs.workdir import write_atomically
@@ -28,6 +30,7 @@ def measure_quality(settings: Settings) -> Finding:
     """Trains, evaluates, and prints the table; raises as `in_process`."""
     rows = {name: measure_row(settings, name) for name in settings.rows}
     print(table(rows))
+    print(beside_published(rows))
     losses = {name: spread([r["loss"] for r in row["runs"]], 4) for name, row in rows.items()}
     sentence = f"the test losses in nats a pixel are: {', '.join(map(' '.join, losses.items()))}"
     return Finding(device.describe_device(), sentence, {"rows": rows}, {"losses": losses})
@@ -89,9 +92,3 @@ def line(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     cells += [spread([100 * r["scores"][key][kind] for r in runs], 1) for key, kind in kinds]
     cells.append(f"{statistics.fmean(r['seconds'] for r in runs) / 60:.1f}")
     return f"| {' | '.join(cells)} |"
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, and half the range where it is not 0."""
-    mean, half = statistics.fmean(values), (max(values) - min(values)) / 2
-    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if half > 0 else "")

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.common.command import run
 from benchmarks.quality import ROWS, Settings, results
+from benchmarks.quality.published import beside_published
 from flaxae.config.flags import from_flags
 
 ROOT = Path(__file__).parents[3]
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 def result(loss):
     scores = {"embedding": loss, "pca": 0.5, "best_pca": 0.75, "pixels": 0.25}
-    names = ("knn_accuracy", "linear_probe_accuracy", "kmeans_accuracy")
+    names = ("nn1_accuracy", "knn_accuracy", "linear_probe_accuracy", "kmeans_accuracy")
     return {
         "loss": loss,
         "mse": 0.01,
@@ -32,9 +33,19 @@ def test_a_line_has_means_and_half_ranges():
     assert line.count("|") == results.HEADER.splitlines()[0].count("|")
 
 
+def test_our_rows_are_beside_the_published_ones_of_as_many_numbers():
+    scores = {key: {"embedding": 0.5} for key in ("nn1_accuracy", "knn_accuracy")}
+    row = {"runs": [{"scores": scores, "mse": mse, "dimensions": 2} for mse in (0.1, 0.2)]}
+    lines = beside_published({"x, Fashion-MNIST": row, "another": row}).splitlines()
+    assert lines[2] == "| 2 | PCA, published | 44.7 | 50.5 | 0.0461 |"
+    assert lines[7] == "| 2 | **x, Fashion-MNIST** | 50.0 | 50.0 | 0.1500 ± 0.0500 |"
+    assert lines[8].startswith("| 64 | PCA")
+    assert len(lines) == 11
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_the_flags_of_a_row_are_flags_of_train(name):
-    assert from_flags(ROWS[name].flags).epochs >= 10
+    assert from_flags(ROWS[name].flags).epochs >= 3
 
 
 def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
@@ -83,5 +94,6 @@ def test_a_run_is_trained_evaluated_and_continued(tiny_config):
 def test_the_readme_has_the_table_of_the_results():
     report = json.loads((ROOT / "benchmarks/results/quality-cpu.json").read_text())
     assert results.table(report["rows"]) in (ROOT / "README.md").read_text()
+    assert beside_published(report["rows"]) in (ROOT / "README.md").read_text()
     for row in report["rows"].values():
         assert row["command"] in (ROOT / "README.md").read_text()
