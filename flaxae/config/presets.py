@@ -41,6 +41,7 @@ PRESETS = {
         "--checkpoint latest",
         {
             **_STANDARD,
+            "latent_noise": 0.2,
             "corrupt": ("affine",),
             "rotation": 10.0,
             "shear": 0.0,
