@@ -90,5 +90,5 @@ def line(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     kinds = [("knn_accuracy", kind) for kind in ("embedding", "best_pca", "pixels")]
     kinds += [("linear_probe_accuracy", "embedding"), ("kmeans_accuracy", "embedding")]
     cells += [spread([100 * r["scores"][key][kind] for r in runs], 1) for key, kind in kinds]
-    cells.append(f"{statistics.fmean(r['seconds'] for r in runs) / 60:.1f}")
+    cells.append(f"{statistics.median(r['seconds'] for r in runs) / 60:.1f}")
     return f"| {' | '.join(cells)} |"
