@@ -11,6 +11,8 @@ cache = tempfile.TemporaryDirectory(prefix="flaxae-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+store = tempfile.TemporaryDirectory(prefix="flaxae-tests-store-")
+os.environ["FLAXAE_STORE_DIR"] = store.name
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # the same on every machine
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
@@ -22,7 +24,8 @@ jaxtyping.install_import_hook("flaxae", "beartype.beartype")
 import pytest
 
 from flaxae.config import TrainConfig
-from flaxae.data import DataConfig, store
+from flaxae.data import DataConfig
+from flaxae.data.sources import tfds
 from flaxae.data.splits import Split
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.training import OptimizerConfig
@@ -34,7 +37,7 @@ def tiny_splits(monkeypatch) -> dict[str, Split]:
     """50, 11 and 13 small images; every load of a dataset gets them."""
     counts = {"train": 50, "validation": 11, "test": 13}
     splits = {name: synthetic_split(n, seed) for seed, (name, n) in enumerate(counts.items())}
-    monkeypatch.setattr(store, "load", lambda config: splits)
+    monkeypatch.setattr(tfds, "load", lambda config: splits)
     return splits
 
 

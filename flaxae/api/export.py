@@ -8,6 +8,7 @@ import jax
 
 from flaxae.data.images import to_bytes
 from flaxae.data.splits import SPLITS, Split
+from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError
 from flaxae.evaluation.embedding import embed_images
 from flaxae.export import embedding as files
@@ -50,7 +51,8 @@ def export_embedding(
     batch_size = run.config.optimizer.batch_size
     state = run._state
     embedding = embed_images(jax.jit(embed_step), state, split, batch_size)
-    split = split._replace(images=to_bytes(split.images, "images"))  # as the viewers show them
+    if not isinstance(split.images, StoredImages):
+        split = split._replace(images=to_bytes(split.images, "images"))  # as the viewers show them
     points = files.make_points(embedding, split, split_names)
     tensor_name = projector.tensor_name(run.config.model.name, run.config.data.dataset, name)
     tensor = files.describe(points, tensor_name)
@@ -73,9 +75,7 @@ def first_images(
     Raises:
         InputError: there are fewer than two.
     """
-    labels = None if whole.labels is None else whole.labels[:limit]
-    targets = None if whole.targets is None else whole.targets[:limit]
-    split = whole._replace(images=whole.images[:limit], labels=labels, targets=targets)
+    split = whole.first(limit)
     count = len(split.images)
     if count < 2:
         raise InputError(

@@ -14,12 +14,15 @@ from PIL import Image
 from flaxae.config import TrainConfig
 from flaxae.data.batches import padded, pick_batch
 from flaxae.data.images import as_array, check_images
+from flaxae.data.sources import open_images
 from flaxae.data.sources.array import number_labels
 from flaxae.data.splits import Split, select
+from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, require
 from flaxae.evaluation.dead_units import dead_units
 from flaxae.evaluation.embedding import Embedding, embed_images
 from flaxae.evaluation.reconstruction import reconstruction_rows
+from flaxae.export.pictures import write_pictures
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
@@ -283,6 +286,27 @@ class Run:
         title = f"{split} split" if images is None else "images"
         return reconstruction_grid(rows, f"{title}, epoch {self.epoch}")
 
+    def write_reconstructions(
+        self, folder: str | Path, split: str = "test", *, images: Any = None
+    ) -> int:
+        """Writes the reconstruction of each image as a PNG, "<row>_<file name>.png".
+
+        Returns:
+            The number of pictures.
+
+        Raises:
+            InputError: the split, the images or the folder cannot be used.
+
+        Example:
+            >>> run.write_reconstructions(tmp / "pictures", images=images[:3])
+            3
+        """
+        part = self._split(split, images, None)
+        return write_pictures(Path(folder), part, self._reconstructed_bytes, self._batch_size)
+
+    def _reconstructed_bytes(self, images: Any) -> np.ndarray:
+        return np.round(_in_batches(self._reconstruct, images, self._batch_size) * 255).astype("u1")
+
     def profile(self) -> list[Operation]:
         """The costliest operations, for a run that was just trained with `profile=True`.
 
@@ -307,8 +331,8 @@ class Run:
 
     def _folder_beside_the_data(self) -> Path:
         """Where what depends on the dataset alone is kept."""
-        kept = getattr(self.splits["train"].images, "filename", None)  # if it is memory-mapped
-        return self.workdir / EVALUATION if kept is None else Path(kept).parent
+        images = self.splits["train"].images
+        return images.folder if isinstance(images, StoredImages) else self.workdir / EVALUATION
 
     @cached_property
     def _eval_step(self) -> tuple[EvalStep, TrainState]:
@@ -339,6 +363,10 @@ class Run:
     def _split(self, name: str, images: Any, labels: Any) -> Split:
         if images is None:
             return select(self.splits, name)
+        if isinstance(images, (str, Path)):
+            if labels is not None:
+                raise InputError("labels came with a path, whose sub-folders are labels; leave out")
+            return open_images(str(images), self.config.data, self.image_shape)
         array = self._check(images)
         if not len(array):
             raise InputError("images is empty; give at least one image")

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flaxae.api.load import open_run
 from flaxae.api.run import Run
 from flaxae.config import TrainConfig
+from flaxae.data import is_path
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, limit_training
@@ -51,7 +52,8 @@ def train(
             [N, H, W, C], uint8 or floats in 0..1 (which are rounded to 8 bits). It is split
             80 / 10 / 10 by a hash of each image's pixels, so that duplicates stay together. Or a
             mapping with the keys train, validation and test, whose values are such arrays, or
-            `Split`s, which may have targets.
+            `Split`s, which may have targets. Or the path of a folder of images or of an array
+            file, as `config.data.dataset` takes it.
         labels: Of `images`, in the same form: whole numbers from 0, or names. Only evaluations use
             them.
         callbacks: Objects with methods of `Callback`. They are called after flaxae's own.
@@ -80,6 +82,9 @@ def train(
     if not isinstance(config, TrainConfig):
         raise InputError(f"config is a {type(config).__name__}; expected a flaxae.TrainConfig")
     _refuse_silent(callbacks)
+    if isinstance(images, (str, Path)):
+        config, images = _of_path(config, str(images)), None
+    config = config.with_absolute_paths()
     source = _source(config, images, labels)
     if images is not None:
         data = dataclasses.replace(config.data, dataset=source.name)
@@ -148,6 +153,12 @@ def _best_in_memory(view: View) -> Restored | None:
     # On the default device, whatever devices training used.
     state = jax.tree.map(jnp.asarray, jax.device_get(view.state))
     return Restored(state, Progress(view.epoch))
+
+
+def _of_path(config: TrainConfig, path: str) -> TrainConfig:
+    """The config, with the images of a path as its dataset."""
+    dataset = path if is_path(path) else f"./{path}"
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
 
 
 def _source(config: TrainConfig, images: Any, labels: Any) -> Source:

@@ -31,9 +31,11 @@ def run(options: Options) -> int:
     trained = open_for(options)
     start = time.perf_counter()
     folder = options.output_dir or f"{options.workdir}/embedding"
-    exported = trained.export_embedding(folder, options.split, limit=options.limit)
+    exported = trained.export_embedding(
+        folder, options.split, images=options.images, limit=options.limit
+    )
     print(
-        f"{options.split} split, after epoch {trained.epoch}: {exported.points:,} points of "
+        f"{options.title}, after epoch {trained.epoch}: {exported.points:,} points of "
         f"{exported.dimensions} dimensions; written in {time.perf_counter() - start:.1f} s"
     )
     for remark in exported.remarks:

@@ -21,13 +21,13 @@ def run(options: Options) -> int:
     from flaxae.report.terminal import show_quality
 
     trained = open_for(options)
-    quality = trained.evaluate(options.split)
-    title = f"{options.split} split, after epoch {trained.epoch}"
+    quality = trained.evaluate(options.split, images=options.images)
+    title = f"{options.title}, after epoch {trained.epoch}"
     show_quality(title, trained.config.objective.loss, quality)
-    embedding = _show_embedding(trained, options.split)
-    dead = trained.dead_units(options.split)
+    embedding = None if options.images else _show_embedding(trained, options.split)
+    dead = trained.dead_units(options.split, images=options.images)
     print(f"dead units  {sum(dead.values())}, of hidden layers")
-    where = {"split": options.split, "epoch": trained.epoch, "step": trained.step}
+    where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}
     print(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))
     return 0
 

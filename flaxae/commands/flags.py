@@ -71,6 +71,9 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
 def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     """What argparse has to know of a field of this type."""
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    if "bare" in f.metadata:  # a word that may be left out
+        words = next(get_args(each) for each in get_args(kind) if get_origin(each) is Literal)
+        return {"nargs": "?", "const": f.metadata["bare"], "choices": words}
     if isinstance(kind, UnionType) or get_origin(kind) is Union:  # None, or a word, or a value
         kind = next(each for each in get_args(kind) if _is_value(each))
     choices: Mapping[str, Any] | tuple[str, ...] | None = f.metadata.get("choices")
@@ -79,6 +82,10 @@ def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     if get_origin(kind) is tuple:
         if choices is not None:
             return {"choices": tuple(choices), "nargs": "*"}
+        if str in get_args(kind):
+            return {"nargs": "*", "metavar": "TEXT"}
+        if float in get_args(kind):
+            return {"type": float, "nargs": "*", "metavar": "X"}
         return {"type": _number_or_word, "nargs": "*", "metavar": "N"}
     if get_origin(kind) is Literal:
         choices = get_args(kind)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from flaxae.commands import embed, evaluate, reconstruct, train
+from flaxae.commands import data, embed, evaluate, reconstruct, train
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
 from flaxae.commands.options import ProcessOptions
 from flaxae.config import TrainConfig
@@ -22,6 +22,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "reconstruct": reconstruct,
     "embed": embed,
+    "data": data,
 }
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             what = f"unrecognized arguments: {' '.join(unknown)}"
             raise InputError(f"{what}; see {parser.prog} {name} --help")
         command = COMMANDS[name]
-        return command.run(_options(command, flags))
+        return _run(command, _options(command, flags))
     except InputError as error:
         print(f"flaxae: error: {error}", file=sys.stderr)
         return 2
@@ -45,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(command: ModuleType, options: Any) -> int:
+    """Runs a command; the preparation of images is shown."""
+    from flaxae.report.preparation import shown
+
+    with shown():
+        return command.run(options)
 
 
 def _options(command: ModuleType, flags: Mapping[str, Any]) -> Any:

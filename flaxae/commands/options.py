@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flaxae.config import parse_checkpoint
-from flaxae.errors import Options
+from flaxae.errors import Options, require
 
 SplitName = Literal["train", "validation", "test", "all"]
 
@@ -25,8 +25,21 @@ class RunOptions(ProcessOptions):
     """Folder of a run of `train`."""
     split: SplitName = "test"
     """Which images."""
+    images: str | None = None
+    """Folder or array file of images, in place of a split."""
     checkpoint: str = "best"
     """best (by validation loss), latest, or the number of a step."""
 
+    @property
+    def title(self) -> str:
+        """What is looked at, for people."""
+        return f"{self.split} split" if self.images is None else f"images of {self.images}"
+
+    @property
+    def what(self) -> str:
+        """What is looked at, for default file names."""
+        return self.split if self.images is None else "images"
+
     def check(self) -> None:
+        require(self.images != "", "--images", "''", "a folder or an array file")
         parse_checkpoint(self.checkpoint)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flaxae.data import DataConfig
+from flaxae.data import DataConfig, is_path
+from flaxae.data.sources import resolve_dataset
 from flaxae.errors import Options, require
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
@@ -63,10 +64,11 @@ class TrainConfig(Options):
 
     def with_absolute_paths(self) -> "TrainConfig":
         """The same, to be kept in a file that is read from other folders."""
-        data = self.data
-        folders = {"data_dir": data.data_dir, "manual_dir": data.manual_dir}
-        absolute = {k: v and str(Path(v).expanduser().absolute()) for k, v in folders.items()}
-        return dataclasses.replace(self, data=dataclasses.replace(data, **absolute))
+        names = ("data_dir", "manual_dir", "store_dir", "labels", "targets")
+        given = {name: getattr(self.data, name) for name in names}
+        absolute = {k: v and str(Path(v).expanduser().absolute()) for k, v in given.items()}
+        absolute["dataset"] = resolve_dataset(self.data.dataset)
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, **absolute))
 
     def with_horizon(self, earlier: "TrainConfig | None") -> "TrainConfig":
         """The same, with the schedule's epochs: those of the earlier start, or of this one."""
@@ -81,10 +83,10 @@ class TrainConfig(Options):
 
     def workdir_path(self, preset: str | None = None) -> Path:
         """The absolute path of the run's folder; its default carries the name of a preset."""
-        name = (
-            self.workdir
-            or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', self.data.dataset)}"
-        )
+        dataset = self.data.dataset
+        if is_path(dataset):
+            dataset = Path(dataset).expanduser().absolute().name or "images"
+        name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
         return Path(name).expanduser().absolute()
 
 

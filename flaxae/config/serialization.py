@@ -112,7 +112,20 @@ _NEW_IN = {
         "data": ("train_limit",),
         "objective": ("corrupt", "rotation", "shear", "scaling", "translation", "mask_size"),
     },
-    4: {"model": ("latent_noise",)},
+    4: {
+        "model": ("latent_noise",),
+        "data": (
+            "image_size",
+            "channels",
+            "fit",
+            "background",
+            "range",
+            "labels",
+            "targets",
+            "images_key",
+            "labels_key",
+        )
+    },
 }
 
 

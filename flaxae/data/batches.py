@@ -7,9 +7,14 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int32, Shaped
 
+from flaxae.data.read_ahead import read_ahead
 from flaxae.data.splits import Split, pick_examples
+from flaxae.data.store.images import StoredImages
 
 AnyArray = np.ndarray | jax.Array  # on the host, or on the device
+
+
+_READ_AHEAD_BYTES = 2**28  # below, gathering takes less time than handing over to a thread
 
 
 class Batch(NamedTuple):
@@ -38,11 +43,20 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " exa
 def training_batches(
     split: Split, batch_size: int, seed: int, epoch: int, first_step: int = 0
 ) -> Iterator[Batch]:
-    """`training_rows` with their images and targets."""
-    for batch in training_rows(len(split.images), batch_size, seed, epoch, first_step):
-        rows = np.asarray(batch.rows)
+    """`training_rows` with their images and targets.
+
+    The images of a large file are read ahead of the step, by threads.
+    """
+    steps = list(training_rows(len(split.images), batch_size, seed, epoch, first_step))
+
+    def gather(step: int) -> Batch:
+        rows = np.asarray(steps[step].rows)
         targets = None if split.targets is None else split.targets[rows]
-        yield Batch(split.gather(rows), rows, batch.mask, targets)
+        return Batch(split.gather(rows), rows, steps[step].mask, targets)
+
+    if isinstance(split.images, StoredImages) and split.images.nbytes > _READ_AHEAD_BYTES:
+        return read_ahead(len(steps), gather)
+    return map(gather, range(len(steps)))
 
 
 def training_rows(

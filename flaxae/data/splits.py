@@ -1,17 +1,19 @@
 """A split: images with what is known of each, and how to choose among them."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Shaped
 
+from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 Shape = tuple[int, int, int]  # height, width, channels
 # uint8; images that a user gives to be evaluated may be float32 in 0..1
-Pixels = Shaped[np.ndarray, "examples height width channels"]
+Pixels = Shaped[np.ndarray, "examples height width channels"] | StoredImages
 
 
 class Split(NamedTuple):
@@ -27,6 +29,7 @@ class Split(NamedTuple):
     labels: Int32[np.ndarray, " examples"] | None = None
     class_names: tuple[str, ...] = ()  # empty if there are no labels
     targets: Pixels | None = None  # what is to be reconstructed; None: the images
+    files: tuple[str, ...] | None = None  # where each image comes from, if from a file of its own
 
     @property
     def image_shape(self) -> Shape:
@@ -38,18 +41,23 @@ class Split(NamedTuple):
         """The images of these rows, in memory."""
         return self.images[rows]
 
+    def first(self, count: int | None) -> "Split":
+        """The first `count` examples, or all; nothing is read."""
+        return Split(
+            _part(self.images, count),
+            None if self.labels is None else self.labels[:count],
+            self.class_names,
+            None if self.targets is None else _part(self.targets, count),
+            None if self.files is None else self.files[:count],
+        )
+
 
 def limit_training(splits: Mapping[str, Split], limit: int | None) -> Mapping[str, Split]:
     """The splits, with at most the first `limit` examples of train."""
     train = splits.get("train")
     if limit is None or train is None or len(train.images) <= limit:
         return splits
-    part = train._replace(
-        images=train.images[:limit],
-        labels=None if train.labels is None else train.labels[:limit],
-        targets=None if train.targets is None else train.targets[:limit],
-    )
-    return {**splits, "train": part}
+    return {**splits, "train": train.first(limit)}
 
 
 def select(splits: Mapping[str, Split], name: str) -> Split:
@@ -67,12 +75,26 @@ def select(splits: Mapping[str, Split], name: str) -> Split:
     labeled = len(labels) == len(parts)
     targets = [part.images if part.targets is None else part.targets for part in parts]
     have_targets = any(part.targets is not None for part in parts)
+    files = [part.files for part in parts if part.files is not None]
     return Split(
-        np.concatenate([part.images for part in parts]),
+        _join([part.images for part in parts]),
         np.concatenate(labels) if labeled else None,
         parts[0].class_names if labeled else (),
-        np.concatenate(targets) if have_targets else None,
+        _join(targets) if have_targets else None,
+        tuple(itertools.chain(*files)) if len(files) == len(parts) else None,
     )
+
+
+def _part(images: np.ndarray | StoredImages, count: int | None) -> Any:
+    key = slice(count)
+    return images.part(key) if isinstance(images, StoredImages) else images[key]
+
+
+def _join(parts: Sequence[np.ndarray | StoredImages]) -> Any:
+    """One part after the other; a view where all are in one file."""
+    stored = [part for part in parts if isinstance(part, StoredImages)]
+    joined = StoredImages.join(stored) if len(stored) == len(parts) else None
+    return np.concatenate([np.asarray(part) for part in parts]) if joined is None else joined
 
 
 def pick_examples(labels: Int32[np.ndarray, " examples"] | None, count: int) -> list[int]:

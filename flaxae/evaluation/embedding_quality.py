@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from sklearn.metrics import confusion_matrix
 
+from flaxae.data.store.images import StoredImages
 from flaxae.evaluation.baselines import Pixels, baselines
 from flaxae.evaluation.representation import (
     NEIGHBORS,
@@ -26,7 +27,7 @@ class Examples(NamedTuple):
     """The embedding of a split, with its images and labels."""
 
     vectors: Float32[np.ndarray, "examples dimensions"]
-    images: UInt8[np.ndarray, "examples height width channels"]
+    images: UInt8[np.ndarray, "examples height width channels"] | StoredImages
     labels: Int[np.ndarray, " examples"] | None
 
 
@@ -56,17 +57,18 @@ def embedding_quality(
     them from `train`. `folder` keeps the scores of PCA and pixels, which depend on no model.
     """
     most = max(_MOST_NUMBERS // int(np.prod(test.images.shape[1:])), NEIGHBORS)
-    train, test = _sample(train, most), _sample(test, most)
+    train, train_images = _sample(train, most)
+    test, test_images = _sample(test, most)
     labeled = train.labels is not None and test.labels is not None
     labels = (train.labels, test.labels) if labeled else (None, None)
     dimensions = train.vectors.shape[1]
-    known = baselines(Pixels(train.images, test.images, *labels), dimensions, folder)
+    known = baselines(Pixels(train_images, test_images, *labels), dimensions, folder)
     own: dict[str, float] = {}
     confusion = None
     if train.labels is not None and test.labels is not None:
         own, answers = class_scores(train.vectors, test.vectors, train.labels, test.labels)
         confusion = confusion_matrix(test.labels, answers, labels=range(classes)).tolist()
-    trust = neighborhood_score(test.images.reshape(len(test.images), -1), test.vectors)
+    trust = neighborhood_score(test_images.reshape(len(test_images), -1), test.vectors)
     if trust is not None:
         own["trustworthiness"] = trust
     kinds = {
@@ -77,7 +79,7 @@ def embedding_quality(
     }
     return EmbeddingQuality(
         dimensions=dimensions,
-        pca_dimensions=min(dimensions, int(np.prod(train.images.shape[1:])), len(train.images)),
+        pca_dimensions=min(dimensions, int(np.prod(train_images.shape[1:])), len(train_images)),
         best_pca_dimensions=known.best_pca_dimensions,
         neighbors=NEIGHBORS,
         reference_examples=len(train.vectors),
@@ -90,9 +92,11 @@ def embedding_quality(
     )
 
 
-def _sample(examples: Examples, most: int) -> Examples:
+def _sample(examples: Examples, most: int) -> tuple[Examples, np.ndarray]:
+    """At most so many examples, and their images in memory."""
     if len(examples.vectors) <= most:
-        return examples
+        return examples, np.asarray(examples.images)
     rows = sample_rows(len(examples.vectors), most)
     labels = None if examples.labels is None else examples.labels[rows]
-    return Examples(examples.vectors[rows], examples.images[rows], labels)
+    images = examples.images[rows]
+    return Examples(examples.vectors[rows], images, labels), images

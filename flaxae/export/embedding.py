@@ -38,7 +38,7 @@ def make_points(embedding: Embedding, split: Split, split_names: list[str]) -> P
     if vectors.shape[1] == 2:
         vectors = np.pad(vectors, ((0, 0), (0, 1)))
     names = display_names(split.class_names)
-    return Points(vectors, errors, split.images, split.labels, names, split_names)
+    return Points(vectors, errors, split.images, split.labels, names, split_names, split.files)
 
 
 def describe(points: Points, name: str) -> projector.Tensor:

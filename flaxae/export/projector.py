@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from flaxae.data.store.images import StoredImages
+
 VECTORS = "vectors.tsv"
 METADATA = "metadata.tsv"
 SPRITE = "sprite.png"
@@ -20,7 +22,7 @@ JSON = "projector_config.json"
 _LARGEST_SIDE = 8192  # pixels; the projector rejects larger sprites
 MOST_POINTS = 100_000  # that TensorBoard requests from its server
 
-Pictures = UInt8[np.ndarray, "points height width channels"]
+Pictures = UInt8[np.ndarray, "points height width channels"] | StoredImages
 
 
 class Sprite(NamedTuple):
@@ -120,7 +122,7 @@ def _quote(path: Path) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(path)) + '"'
 
 
-def _thumbnails(images: Pictures, sprite: Sprite) -> UInt8[np.ndarray, "points _ _ _"]:
+def _thumbnails(images: np.ndarray, sprite: Sprite) -> UInt8[np.ndarray, "points _ _ _"]:
     if images.shape[-1] not in (1, 3):
         images = images.mean(-1, keepdims=True).round().astype(np.uint8)
     size = (sprite.width, sprite.height)

@@ -1,6 +1,5 @@
 """Writes the text and Parquet tables of an embedding with Arrow, in batches of rows."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int, UInt8
-from PIL import Image
 
-from flaxae.report.figures import to_picture
+from flaxae.data.file_names import ascii_name, printable
+from flaxae.data.store.images import StoredImages
+from flaxae.export.pictures import png_bytes
 
 _ROWS = 4096  # of a batch, to bound memory, and of a Parquet row group
 
@@ -23,10 +23,11 @@ class Points(NamedTuple):
 
     vectors: Float32[np.ndarray, "points dimensions"]  # finite, of at least 3 dimensions
     errors: Float32[np.ndarray, " points"]  # reconstruction MSE, for pixels in 0..1
-    images: UInt8[np.ndarray, "points height width channels"]
+    images: UInt8[np.ndarray, "points height width channels"] | StoredImages
     labels: Int[np.ndarray, " points"] | None
     class_names: tuple[str, ...]  # display names; empty without labels
     splits: Sequence[str]  # the name of each point's split
+    files: Sequence[str] | None = None  # where each image comes from
 
 
 def write_vectors(path: Path, points: Points) -> None:
@@ -44,19 +45,21 @@ def write_vectors(path: Path, points: Points) -> None:
 
 
 def write_metadata(path: Path, points: Points) -> None:
-    """Writes a header, then index, label, class and reconstruction error of each point.
+    """Writes a header, then index, label, class, reconstruction error and file of each point.
 
-    Without labels, label and class are left out. The lines are joined here because the projector
-    does not parse quotes, which Arrow's CSV writer would add.
+    Without labels, label and class are left out, and file where images have none. The lines are
+    joined here because the projector does not parse quotes, which Arrow's CSV writer would add.
     """
     with open(path, "wb") as file:
-        names = ("index", "label", "class", "reconstruction_error")
         labeled = points.labels is not None
-        header = names if labeled else (names[0], names[-1])
+        names = ["index", *(("label", "class") if labeled else ()), "reconstruction_error"]
+        header = names if points.files is None else [*names, "file"]
         file.write("\t".join(header).encode("ascii") + b"\n")
         for rows in _batches(points):
             columns = [pa.array(np.arange(rows.start, rows.stop)), *_label_columns(points, rows)]
             columns = [*(columns if labeled else columns[:1]), pa.array(points.errors[rows])]
+            if points.files is not None:
+                columns.append(pa.array([ascii_name(name) for name in points.files[rows]]))
             texts = [column.cast(pa.string()) for column in columns]
             lines = pc.binary_join_element_wise(*texts, "\t")
             file.write(("\n".join(lines.to_pylist()) + "\n").encode("ascii"))
@@ -78,6 +81,8 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
             ("pca_y", pa.float32()),
         ]
     )
+    if points.files is not None:
+        schema = schema.append(pa.field("file", pa.string()))
     with pq.ParquetWriter(path, schema) as writer:
         for rows in _batches(points):
             columns = [
@@ -89,6 +94,8 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
                 _pictures(points.images[rows], rows.start),
                 *(pa.array(np.ascontiguousarray(axis)) for axis in plane[rows].T),
             ]
+            if points.files is not None:
+                columns.append(pa.array([printable(name) for name in points.files[rows]]))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -112,17 +119,8 @@ def _lists(vectors: Float32[np.ndarray, "rows dimensions"]) -> pa.Array:
 
 
 def _pictures(images: UInt8[np.ndarray, "rows height width channels"], first: int) -> pa.Array:
-    pictures = [_png(image) for image in images]
+    pictures = [png_bytes(image) for image in images]
     paths = [f"{first + row}.png" for row in range(len(images))]
     return pa.StructArray.from_arrays(
         [pa.array(pictures, pa.binary()), pa.array(paths)], names=["bytes", "path"]
     )
-
-
-def _png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
-    gray = image.shape[-1] == 1
-    picture = Image.fromarray(image.squeeze(-1)) if gray else to_picture(image)
-    buffer = io.BytesIO()
-    # Level 1 is faster than the default of 6, and small images are hardly larger.
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

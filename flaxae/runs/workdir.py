@@ -50,7 +50,7 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
         InputError: the folder holds another run, or something that is no run.
         RunError: another process trains there.
     """
-    config = _continued(workdir, config, dataset)
+    config = _continued(workdir, config.with_absolute_paths(), dataset)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = open(workdir / _LOCK, "w")  # noqa: SIM115 - closed below, after the run
@@ -63,7 +63,7 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
             raise RunError(
                 f"another process trains in {workdir}; wait for it, or give another --workdir"
             ) from error
-        write_atomically(workdir / CONFIG, to_json(config.with_absolute_paths()).encode())
+        write_atomically(workdir / CONFIG, to_json(config).encode())
         text = json.dumps(dataset._asdict(), indent=2) + "\n"
         write_atomically(workdir / DATASET, text.encode())
         yield config
@@ -162,12 +162,25 @@ def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Trai
             "give the same flags to continue it, or another --workdir"
         )
     before = read_dataset_info(workdir)
-    if before is not None and before.digest != dataset.digest:
+    # Without a digest, nothing is known of the images: a dataset of TFDS, or flaxae 0.1.
+    if before is not None and before.digest is not None and before.digest != dataset.digest:
         raise InputError(
-            f"{workdir} was trained on other images (sha256 {before.digest}, now "
-            f"{dataset.digest}); give the same images to continue it, or another workdir"
+            f"{workdir} was trained on other images ({_change(before, dataset)}); give the same "
+            "images to continue it, or another --workdir to train on these"
         )
     return config
+
+
+def _change(before: DatasetInfo, now: DatasetInfo) -> str:
+    """What differs between the images of two starts."""
+    sizes = [
+        f"{name} had {before.sizes.get(name, 0):,} and has {size:,}"
+        for name, size in now.sizes.items()
+        if size != before.sizes.get(name)
+    ]
+    if before.image_shape != now.image_shape:
+        return f"shape {before.image_shape}, now {now.image_shape}"
+    return ", ".join(sizes) or f"as many, but their sha256 was {before.digest}, now {now.digest}"
 
 
 class _DatasetFields(TypedDict):

@@ -5,9 +5,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from flaxae.errors import InputError, Options, require
+
+DataOnDevice = Literal["auto", "on", "off"] | bool  # True is on, False is off
 
 # (OptimizerConfig, steps) -> optax schedule of the steps that follow the warm-up
 SCHEDULES: dict[str, str | Callable[..., Any]] = {
@@ -101,12 +103,15 @@ class DeviceConfig(Options):
         InputError: `steps_per_call` is below 1.
 
     Example:
-        >>> flaxae.DeviceConfig(data_on_device=True).steps_per_call is None
+        >>> flaxae.DeviceConfig(data_on_device="on").steps_per_call is None
         True
     """
 
-    data_on_device: bool = field(default=False, metadata={"changeable": True})
-    """Keep all training images on the device and gather batches there."""
+    data_on_device: DataOnDevice = field(
+        default="auto", metadata={"changeable": True, "bare": "on"}
+    )
+    """Keep all training images on the device and gather batches there. auto: on a GPU or TPU that
+    has the room; without a value: on."""
     steps_per_call: int | None = field(default=None, metadata={"changeable": True})
     """Training steps in a call (none: about 50; on a CPU 10; 1 to profile)."""
 

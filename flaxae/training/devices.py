@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flaxae.data.splits import Split
 from flaxae.errors import InputError
 from flaxae.models import ops
 from flaxae.models.options import ComputeConfig, ModelConfig, Shape
-from flaxae.training import DeviceConfig
+from flaxae.training import DataOnDevice, DeviceConfig
 from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batches
 
 # Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling), in numbers of the
@@ -74,6 +75,22 @@ def _keep_compiled_programs(folder: str | None) -> None:
     # Everything, because these many small programs take longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def fits_on_device(choice: DataOnDevice, split: Split) -> bool:
+    """Whether the images of a split are to be kept on the device.
+
+    "auto": on an accelerator whose free memory is at least twice their size, because the rest is
+    for the model.
+    """
+    if choice != "auto":
+        return choice in ("on", True)
+    if jax.default_backend() == "cpu":
+        return False
+    memory = jax.local_devices()[0].memory_stats() or {}
+    free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
+    size = split.images.nbytes + (0 if split.targets is None else split.targets.nbytes)
+    return 2 * size <= free
 
 
 def place(

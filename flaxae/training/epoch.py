@@ -20,7 +20,8 @@ from flaxae.data.batches import Batch, Rows, training_batches, training_rows
 from flaxae.data.splits import Split
 from flaxae.errors import RunError
 from flaxae.objectives import ObjectiveConfig
-from flaxae.training.devices import Placement
+from flaxae.training import DataOnDevice
+from flaxae.training.devices import Placement, fits_on_device
 from flaxae.training.state import Rng
 from flaxae.training.step import StepMetrics, gradient_sums, many_steps, train_step
 
@@ -57,7 +58,7 @@ class Trainer:
         *,
         seed: int,
         batch_size: int,
-        data_on_device: bool,
+        data_on_device: DataOnDevice,
     ) -> None:
         self.batch_size = min(batch_size, len(split.images))
         self.steps_per_epoch = len(split.images) // self.batch_size
@@ -66,9 +67,10 @@ class Trainer:
         self._rng = rng
         most = min(placement.steps_per_call, self.steps_per_epoch)
         self._steps_per_call = even(self.steps_per_epoch, most) if placement.adaptable else most
-        arrays = (split.images, split.targets)
-        on_device = jax.tree.map(np.asarray, arrays) if data_on_device else None
-        self._resident = None if on_device is None else placement.replicate(on_device)
+        self._resident = None
+        if fits_on_device(data_on_device, split):
+            arrays = [None if a is None else np.asarray(a) for a in (split.images, split.targets)]
+            self._resident = placement.replicate(tuple(arrays))
         sums = placement.divide(partial(gradient_sums, config=objective))
         self._jitted = jax.jit(many_steps(partial(train_step, sums=sums)), donate_argnums=0)
         self._compiled: dict[int, Any] = {}  # number of steps in a call -> program

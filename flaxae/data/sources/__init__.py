@@ -7,12 +7,15 @@ name is looked up in TFDS. A user may add to the table.
 
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from flaxae.data import DataConfig
+from flaxae.data import ARRAY_SUFFIXES, DataConfig, is_path
+from flaxae.errors import InputError
 
 if TYPE_CHECKING:
-    from flaxae.data.splits import Split
+    from flaxae.data.splits import Shape, Split
 
 
 @runtime_checkable
@@ -45,8 +48,70 @@ OWN_DATASETS = {
 }
 
 
+# What is in a file or a folder, and where the rest is looked up.
+_ARRAYS = "flaxae.data.sources.stored_arrays:ArrayFileSource"
+_FOLDER = "flaxae.data.sources.folder:FolderSource"
+_NAMES = "flaxae.data.sources.tfds:TfdsSource"
+
+
 def open_source(config: DataConfig) -> Source:
     """The source of the dataset that `config` names; imports its module if need be."""
-    entry = SOURCES.get(config.dataset, "flaxae.data.sources.tfds:TfdsSource")
+    entry = SOURCES.get(config.dataset, _by_form(config.dataset))
     make = pkgutil.resolve_name(entry) if isinstance(entry, str) else entry
     return make(config)
+
+
+def _by_form(dataset: str) -> str:
+    if not is_path(dataset):
+        return _NAMES
+    return _ARRAYS if dataset.lower().endswith(ARRAY_SUFFIXES) else _FOLDER
+
+
+def resolve_dataset(dataset: str) -> str:
+    """The dataset as a run keeps it: a path becomes absolute, a name stays.
+
+    Raises:
+        InputError: a folder and a dataset have this name.
+    """
+    path = Path(dataset).expanduser()
+    if is_path(dataset):
+        return str(path.absolute())
+    if dataset in SOURCES or not path.exists():
+        return dataset
+    if _is_known_name(dataset):
+        raise InputError(
+            f"--dataset got {dataset}, which is a dataset and a file or folder here; give "
+            f"./{dataset} for the files, or tfds:{dataset} for the dataset"
+        )
+    return str(path.absolute())
+
+
+def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
+    """All images of a folder or an array file, decoded to the shape of a run's images.
+
+    Raises:
+        InputError: there are none, or arrays have another shape.
+    """
+    height, width, channels = shape
+    absolute = str(Path(path).expanduser().absolute())
+    own = {"labels": None, "targets": None, "dataset": absolute}
+    size = {"image_size": (height, width), "channels": channels}
+    if absolute.lower().endswith(ARRAY_SUFFIXES):
+        from flaxae.data.sources.stored_arrays import open_arrays
+
+        split = open_arrays(replace(config, **own), Path(absolute))
+        if split.image_shape != shape:
+            came, expected = ("x".join(map(str, each)) for each in (split.image_shape, shape))
+            raise InputError(f"{absolute} has images of {came}; this run has {expected}")
+        return split
+    from flaxae.data.sources.folder import open_folder
+
+    return open_folder(replace(config, **own, **size), Path(absolute))
+
+
+def _is_known_name(dataset: str) -> bool:
+    if dataset in OWN_DATASETS:
+        return True
+    import tensorflow_datasets as tfds  # takes a second, and only where a file has such a name
+
+    return dataset in tfds.list_builders(with_community_datasets=False)

@@ -9,12 +9,12 @@ from jaxtyping import Int32, UInt8
 
 from flaxae.data import DataConfig
 from flaxae.data.images import as_array, to_bytes
+from flaxae.data.pixel_hash import pixel_hashes, split_by_hash
 from flaxae.data.splits import SPLITS, Split
 from flaxae.errors import InputError
 
 Images = UInt8[np.ndarray, "examples height width channels"]
 _MOST_CLASSES = 2**16
-_TRAIN, _VALIDATION = 0.8, 0.9  # ends of the splits on the scale of the hash, 0..1
 
 
 class ArraySource:
@@ -60,16 +60,9 @@ def missing(config: DataConfig) -> Never:
     )
 
 
-def hash_position(image: np.ndarray) -> float:
-    """A number in 0..1 that depends only on the image's pixels."""
-    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
 def _by_hash(images: Images, labels: Any) -> dict[str, Split]:
     numbers, names = number_labels(labels, len(images), "labels")
-    positions = np.array([hash_position(image) for image in images])
-    place = np.digitize(positions, (_TRAIN, _VALIDATION))
+    place = split_by_hash(pixel_hashes(images))
     rows = {name: np.flatnonzero(place == index) for index, name in enumerate(SPLITS)}
     return {
         name: Split(images[r], None if numbers is None else numbers[r], names)

@@ -1,10 +1,11 @@
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flaxae.data import DataConfig, store
+from flaxae.data import DataConfig
+from flaxae.data.sources import tfds
+from flaxae.data.store.images import StoredImages
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mnist_5k(data_dir):
-    return store.load(DataConfig(data_dir=data_dir))
+    return tfds.load(DataConfig(data_dir=data_dir))
 
 
 def test_mnist_5k_is_stratified_and_fixed(mnist_5k):
@@ -25,7 +26,7 @@ def test_mnist_5k_is_stratified_and_fixed(mnist_5k):
         assert split.images.dtype == np.uint8
         assert set(np.bincount(split.labels)) == {len(split.images) // 10}
         assert split.class_names[7] == "digit_7"
-    assert mnist_5k["test"].images.sum(dtype=np.int64) == TEST_SUM
+    assert np.asarray(mnist_5k["test"].images).sum(dtype=np.int64) == TEST_SUM
 
 
 TEST_SUM = 26_621_066  # of all pixels: other digits, or another split, give another one
@@ -38,33 +39,32 @@ def test_splits_share_no_image(mnist_5k):
 
 def test_the_second_start_reads_arrays_without_tfds(mnist_5k, data_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "flaxae.data.sources.prepare", None)
-    again = store.load(DataConfig(data_dir=data_dir))
-    assert isinstance(again["train"].images, np.memmap)
+    again = tfds.load(DataConfig(data_dir=data_dir))
+    assert isinstance(again["train"].images, StoredImages)
     for name, split in mnist_5k.items():
         np.testing.assert_array_equal(again[name].images, split.images)
         np.testing.assert_array_equal(again[name].labels, split.labels)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "rebuilt"])
-def test_damaged_arrays_are_decoded_anew(mnist_5k, data_dir, damage):
-    (arrays,) = Path(data_dir).glob("mnist_5k/*/flaxae_arrays")
-    path = arrays / "train_images.npy"
-    content = path.read_bytes()
-    if damage in ("truncated", "missing"):
-        path.unlink()  # a new file, because `mnist_5k` has the old one mapped
+def test_a_damaged_entry_is_decoded_anew(mnist_5k, data_dir, damage):
+    folder = mnist_5k["train"].images.folder
+    path = folder / "rows.npy"
     if damage == "truncated":
-        path.write_bytes(content[:1000])
+        path.write_bytes(path.read_bytes()[:1000])
+    if damage == "missing":
+        (folder / "images.u8").unlink()  # `mnist_5k` has it mapped
     if damage == "rebuilt":
-        (arrays / "description.json").write_text('{"class_names": [], "source": "older"}')
-    again = store.load(DataConfig(data_dir=data_dir))
+        (folder / "description.json").write_text('{"version": 1, "fingerprint": "older"}')
+    again = tfds.load(DataConfig(data_dir=data_dir))
     np.testing.assert_array_equal(again["train"].images, mnist_5k["train"].images)
-    assert [p.name for p in arrays.parent.glob("flaxae_arrays*")] == ["flaxae_arrays"]
+    assert not [p for p in folder.parent.iterdir() if p.suffix in (".partial", ".old")]
 
 
 def test_data_dir_comes_from_the_flag_then_tfds_then_home(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "variable"))
-    assert store._data_dir(DataConfig(data_dir=str(tmp_path))) == tmp_path
-    assert store._data_dir(DataConfig()) == tmp_path / "variable"
+    assert tfds._data_dir(DataConfig(data_dir=str(tmp_path))) == tmp_path
+    assert tfds._data_dir(DataConfig()) == tmp_path / "variable"
     monkeypatch.delenv("TFDS_DATA_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert store._data_dir(DataConfig()) == tmp_path / "tensorflow_datasets"
+    assert tfds._data_dir(DataConfig()) == tmp_path / "tensorflow_datasets"

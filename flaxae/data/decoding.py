@@ -1,0 +1,311 @@
+"""From an image file to 8-bit pixels that are the same on every machine."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+# The classes are called without `Image.open`, which warns above a number of pixels of its own:
+# a warning cannot be silenced in one thread only.
+FORMATS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"RIFF": WebPImageFile,
+    b"BM": BmpImageFile,
+    b"GIF8": GifImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+    b"II+\0": TiffImageFile,
+    b"MM\0+": TiffImageFile,
+}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Tags of TIFF.
+BITS, COMPRESSION, PHOTOMETRIC, PLANES = 258, 259, 262, 284
+TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 322, 323, 339
+LARGEST_EXIF = 2**20  # bytes that are read, whatever a file claims
+LARGE_TILE = 2**22  # pixels; small images may lie in one tile of this size
+# Bilinear over the whole footprint of a pixel, so it does not alias. It does not ring at edges,
+# and its weights need no sine, which differs between machines.
+FILTER = Image.Resampling.BILINEAR
+
+
+class BadImage(Exception):
+    """A file that gives no pixels; the message is the reason, in one line."""
+
+
+class Decoding(NamedTuple):
+    """How files become pixels."""
+
+    image_size: tuple[int, int] | None = None  # height, width; None: as it is
+    channels: int | None = None  # 1 gray, 3 colour; `decode` needs one of them
+    fit: str = "stretch"  # stretch, crop or pad
+    background: tuple[int, int, int] = (0, 0, 0)  # RGB under transparency and around padded images
+    # Of files of 16 bits and more: these values become 0 and 255. None: the high byte.
+    value_range: tuple[float, float] | None = None
+    most_pixels: int = 100_000_000  # width x height; larger images are refused undecoded
+
+
+class Decoded(NamedTuple):
+    """Pixels of one file, and which of "pages", "sixteen_bit" and "dark" hold of it.
+
+    "pages": only the first page or frame was taken. "sixteen_bit": the file has 16 bits a
+    sample. "dark": it has, their high byte was taken, and it is nowhere above 15.
+    """
+
+    pixels: UInt8[np.ndarray, "height width channels"]
+    notes: frozenset[str]
+
+
+class _Opened(NamedTuple):
+    """A file of which the header is read."""
+
+    image: ImageFile
+    bits: int  # of a sample, of PNG and TIFF; else 8
+    gray: bool
+    turn: Image.Transpose | None
+
+
+def probe(path: Path, most_pixels: int) -> tuple[int, int, int]:
+    """Height and width, upright, and the natural channels (1 or 3), from the header only.
+
+    Raises:
+        BadImage: the file is no image, or has more than `most_pixels`.
+    """
+    with _opened(path, most_pixels) as (image, _, gray, turn):
+        width, height = image.size
+        if turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8]):
+            width, height = height, width
+        return height, width, 1 if gray else 3
+
+
+def decode(path: Path, how: Decoding) -> Decoded:
+    """The first page of the file, upright, without alpha, in the size and channels of `how`.
+
+    Gray and colour are converted with the weights of ITU-R 601, CMYK without a profile; colour
+    profiles and gamma are ignored.
+
+    Raises:
+        BadImage: the file gives no pixels, whatever the cause.
+    """
+    assert how.channels in (1, 3)
+    fit = FITS[how.fit]
+    with _opened(path, how.most_pixels) as opened:
+        # GIF looks for a second frame, and loses the pixels: asked before loading.
+        notes = {"pages"} if getattr(opened.image, "is_animated", False) else set()
+        opened.image.load()
+        if opened.image.mode in ("I", "F") or opened.image.mode.startswith("I;16"):
+            eight_bit, highest = _from_deep_gray(opened, how.value_range)
+        else:
+            eight_bit, highest = _from_bytes(opened, how.value_range)
+        if opened.bits == 16:
+            notes |= {"sixteen_bit"}
+            if how.value_range is None and highest < 16:
+                notes |= {"dark"}
+        image = _flattened(eight_bit, how.background).convert("L" if how.channels == 1 else "RGB")
+        if opened.turn is not None:
+            image = image.transpose(opened.turn)
+        if how.image_size is not None and image.size != how.image_size[::-1]:
+            image = fit(image, how.image_size[::-1], how.background)
+        pixels = np.array(image)  # a copy, which the caller may write to
+        return Decoded(pixels.reshape(*pixels.shape[:2], how.channels), frozenset(notes))
+
+
+@contextmanager
+def _opened(path: Path, most_pixels: int) -> Iterator[_Opened]:
+    """The file with its header read; it is closed afterwards, and every error is BadImage."""
+    try:
+        if not path.is_file():  # a pipe would block
+            raise BadImage("is no regular file")
+        # A file object, not a path: Pillow would map uncompressed files into memory, and a file
+        # that is cut meanwhile would end the process.
+        with path.open("rb") as file:
+            yield _header(file, most_pixels)
+    except BadImage:
+        raise
+    # Pillow has no common error: damaged files give OSError, SyntaxError, ValueError, IndexError,
+    # struct.error, zlib.error, MemoryError and others. One bad file must not end a whole import.
+    except Exception as error:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BadImage(f"cannot be decoded: {text.splitlines()[0]}") from error
+
+
+def _header(file: BinaryIO, most_pixels: int) -> _Opened:
+    """What the file says about itself before its pixels."""
+    head = file.read(32)
+    plugin = next((FORMATS[start] for start in FORMATS if head.startswith(start)), None)
+    if plugin is None:
+        raise BadImage("is no PNG, JPEG, WebP, BMP, TIFF or GIF" if head else "is empty")
+    late_exif = _exif_of_png(file) if plugin is PngImageFile else None
+    file.seek(0)
+    image = plugin(file)
+    pixels, allowed, bits = image.width * image.height, most_pixels, 8
+    gray = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+    if isinstance(image, PngImageFile):
+        bits = head[24]
+        gray |= not head[25] & 2  # 16-bit gray with alpha has the mode RGBA
+        if bits < 8 and gray and "transparency" in image.info:
+            # Pillow scales the pixels to 8 bits, but this level at most if it has 1 bit.
+            level = image.info["transparency"] * (255 // (2**bits - 1))
+            image.info["transparency"] = min(level, 255)
+        if late_exif is not None:
+            image.info["exif"] = late_exif
+    elif isinstance(image, TiffImageFile):
+        bits = max(image.tag_v2.get(BITS, (1,)))
+        allowed = min(most_pixels, Image.MAX_IMAGE_PIXELS or most_pixels)  # it warns above
+        _check_tiff(image, bits)
+    if pixels > allowed:
+        raise BadImage(f"has {image.width} x {image.height} pixels; at most {allowed} are decoded")
+    if image.palette is not None and image.mode in ("P", "PA"):
+        gray = _gray_palette(*image.palette.getdata())
+    return _Opened(image, bits, gray, _turn(image))
+
+
+def _check_tiff(image: TiffImageFile, bits: int) -> None:
+    """Refuses what Pillow would take too much memory for, or read wrongly without an error."""
+    tag, pixels = image.tag_v2, image.width * image.height
+    tile = tag.get(TILE_WIDTH, 1) * tag.get(TILE_LENGTH, 1)
+    if tile > max(4 * pixels, LARGE_TILE):
+        raise BadImage(f"has tiles of {tile} pixels in an image of {pixels}")
+    if bits == 8 and tag.get(SAMPLE_FORMAT, (1,))[0] == 2:
+        raise BadImage("has signed 8-bit pixels; save it unsigned")
+    separate = tag.get(PLANES) == 2 and tag.get(COMPRESSION, 1) == 1
+    if bits == 16 and separate and len(image.getbands()) > 1:
+        raise BadImage("has 16-bit colours in separate planes, uncompressed; save it interleaved")
+
+
+def _exif_of_png(file: BinaryIO) -> bytes | None:
+    """The eXIf chunk of a PNG, which may come after the pixels, where Pillow's header ends."""
+    file.seek(8)
+    while len(chunk := file.read(8)) == 8:
+        size = int.from_bytes(chunk[:4], "big")
+        if chunk[4:] == b"eXIf":
+            return file.read(min(size, LARGEST_EXIF))
+        file.seek(size + 4, 1)
+    return None
+
+
+def _turn(image: ImageFile) -> Image.Transpose | None:
+    """What makes the image upright. Pillow turns TIFF itself, with its size."""
+    if isinstance(image, TiffImageFile):
+        return None
+    # Of the base class: PNG's own loads the pixels first.
+    return TURNS.get(Image.Image.getexif(image).get(Base.Orientation, 1))
+
+
+def _gray_palette(mode: str, entries: bytes) -> bool:
+    """Whether no entry of a palette is coloured."""
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(entries, mode)
+    red, green, blue = np.reshape(palette.getpalette() or (), (-1, 3)).T
+    return bool(np.all((red == green) & (green == blue)))
+
+
+def _from_deep_gray(
+    opened: _Opened, value_range: tuple[float, float] | None
+) -> tuple[Image.Image, int]:
+    """Gray of 16 bits and more as 8 bits, and its highest high byte."""
+    values, tag = np.asarray(opened.image), getattr(opened.image, "tag_v2", {})
+    if values.dtype == np.int32 and opened.bits == 32 and tag.get(SAMPLE_FORMAT, (1,))[0] == 1:
+        values = values.view(np.uint32)  # Pillow has signed integers only
+    deep = values.dtype.kind == "u" and values.dtype.itemsize == 2
+    if value_range is None and not deep:
+        kind = "floats" if values.dtype.kind == "f" else "signed or 32-bit integers"
+        raise BadImage(f"has {kind} as pixels, which need a value range")
+    transparent = opened.image.info.get("transparency")
+    if value_range is None:
+        gray = (values >> (opened.bits - 8)).astype(np.uint8)  # TIFF may have 12
+    elif deep:  # a table takes less memory than floats
+        gray = _scaled(np.arange(2**16, dtype=np.float64), value_range)[values]
+    else:
+        gray = _scaled(values.astype(np.float64), value_range)
+    if tag and tag.get(PHOTOMETRIC, 0) == 0:
+        gray = 255 - gray  # white is zero, which Pillow inverts in 8 bits only
+    result = Image.fromarray(gray)
+    if transparent is not None:
+        result.putalpha(Image.fromarray(np.uint8(255) * (values != transparent)))
+    return result, int(values.max()) >> 8 if deep else 0
+
+
+def _scaled(
+    values: Shaped[np.ndarray, " *shape"], value_range: tuple[float, float]
+) -> UInt8[np.ndarray, " *shape"]:
+    """The float64 `values`, which are overwritten, with `value_range` as 0..255."""
+    low, high = value_range
+    if np.isnan(values.min()):  # the minimum is NaN where a value is
+        raise BadImage("has pixels that are NaN")
+    np.clip(values, low, high, out=values)
+    values -= low
+    values *= 255 / (high - low)
+    return np.rint(values, out=values).astype(np.uint8)
+
+
+def _from_bytes(
+    opened: _Opened, value_range: tuple[float, float] | None
+) -> tuple[Image.Image, int]:
+    """The image, whose samples Pillow gives as 8 bits, and the highest high byte if they had 16."""
+    image = opened.image
+    if opened.bits < 16:
+        return image, 0
+    if value_range is not None:
+        raise BadImage("has 16-bit colour or alpha; a value range needs gray without alpha")
+    if "transparency" in image.info:  # compared in 16 bits, of which Pillow gives 8
+        raise BadImage("has 16-bit colour of which one is transparent; save it with alpha")
+    return image, int(np.reshape(image.getextrema(), (-1, 2))[:3, 1].max())  # without alpha
+
+
+def _flattened(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """The image in L or RGB, composited over the background where it is transparent."""
+    if image.mode in ("La", "RGBa"):  # premultiplied: Pillow converts it only to the same bands
+        image = image.convert(image.mode.upper())
+    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
+        under = Image.new("RGBA", image.size, (*background, 255))
+        return Image.alpha_composite(under, image.convert("RGBA")).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _stretch(image: Image.Image, size: tuple[int, int], _: tuple[int, int, int]) -> Image.Image:
+    return image.resize(size, FILTER)
+
+
+def _crop(image: Image.Image, size: tuple[int, int], _: tuple[int, int, int]) -> Image.Image:
+    """The largest centred part of the shape of `size`, resized."""
+    scale = max(size[0] / image.width, size[1] / image.height)
+    width, height = min(size[0] / scale, image.width), min(size[1] / scale, image.height)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    return image.resize(size, FILTER, box=(left, top, left + width, top + height))
+
+
+def _pad(
+    image: Image.Image, size: tuple[int, int], background: tuple[int, int, int]
+) -> Image.Image:
+    """The whole image within `size`, centred on the background."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    canvas = Image.new("RGB", size, background).convert(image.mode)
+    canvas.paste(
+        image.resize((width, height), FILTER), ((size[0] - width) // 2, (size[1] - height) // 2)
+    )
+    return canvas
+
+
+FITS = {"stretch": _stretch, "crop": _crop, "pad": _pad}

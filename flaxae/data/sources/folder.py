@@ -1,0 +1,238 @@
+"""A folder of images: sub-folders are classes, and train/, validation/ and test/ are splits."""
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from flaxae.data import DataConfig
+from flaxae.data.decoding import BadImage, Decoded, Decoding, decode, probe
+from flaxae.data.file_names import printable
+from flaxae.data.sources.listing import Listing, list_folder
+from flaxae.data.sources.pairs import pair_targets
+from flaxae.data.sources.stored import content_digest, make_split, make_splits
+from flaxae.data.splits import Shape, Split
+from flaxae.data.store.entries import build_shown, entry_name, store_root
+from flaxae.data.store.plan import Chunk, Entry, Plan
+from flaxae.errors import InputError
+
+logger = logging.getLogger("flaxae.data")
+_CHUNK_BYTES = 2**23  # decoded at a time
+_PROBED = 256  # files whose headers are read to learn the size and the channels
+
+
+class FolderSource:
+    """The images below a folder, decoded once into the store."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.name = config.dataset
+        self._config = config
+        self._digest: str | None = None
+
+    def splits(self) -> dict[str, Split]:
+        """The three splits: as the folders say, else 80 / 10 / 10 by a hash of the pixels.
+
+        Raises:
+            InputError: the folder holds no images, of different sizes, or too many that cannot be
+                read.
+        """
+        labels = self._config.labels
+        listing = list_folder(Path(self.name), Path(labels) if labels else None)
+        entry = open_entry(self._config, listing)
+        splits = make_splits(
+            entry, listing.splits, listing.labels, listing.class_names, listing.files
+        )
+        self._digest = content_digest(splits, entry)
+        return splits
+
+    def digest(self) -> str:
+        """The sha256 of all pixels."""
+        if self._digest is None:
+            self.splits()
+        assert self._digest is not None
+        return self._digest
+
+
+def open_folder(config: DataConfig, folder: Path) -> Split:
+    """All images of a folder as one split."""
+    listing = list_folder(folder)
+    entry = open_entry(config, listing)
+    rows = np.flatnonzero(entry.good)
+    if not len(rows):
+        raise InputError(f"{folder} holds no image that can be read")
+    return make_split(entry, rows, listing.labels, listing.class_names, listing.files)
+
+
+def open_entry(config: DataConfig, listing: Listing) -> Entry:
+    """The listed files in the store, decoded now if they are not there.
+
+    Raises:
+        InputError: too many of them cannot be read.
+    """
+    for remark in listing.remarks:
+        logger.warning("%s", remark)
+    paths = [os.path.join(listing.root, name) for name in listing.files]
+    targets: list[str] | None = None
+    stats = [listing.stats]
+    if config.targets is not None:
+        other = list_folder(Path(config.targets))
+        pairs = pair_targets(listing, other)
+        targets = [os.path.join(other.root, name) for name in pairs]
+        row_of = {name: row for row, name in enumerate(other.files)}
+        stats.append(other.stats[[row_of[name] for name in pairs]])
+    how, shape = _decoding(config, paths)
+    identities = _identities(listing.files, np.concatenate(stats, axis=1))
+    options = repr((how, shape, config.targets))
+    plan = Plan(
+        name=entry_name(listing.root.name, str(listing.root), options),
+        source=str(listing.root),
+        fingerprint=hashlib.sha256(options.encode() + identities.tobytes()).hexdigest(),
+        rows=len(paths),
+        image_shape=shape,
+        decode=lambda rows: _chunks(rows, paths, targets, how, shape),
+        identities=identities,
+        has_targets=targets is not None,
+    )
+    entry = build_shown(store_root(config), plan)
+    _report_bad(config, listing, entry)
+    _report_notes(config, entry)
+    return entry
+
+
+def _decoding(config: DataConfig, paths: Sequence[str]) -> tuple[Decoding, Shape]:
+    """How the files become pixels, and the shape that all of them get."""
+    size = config.image_size
+    how = Decoding(
+        image_size=None if size is None else (size[0], size[1]),
+        channels=config.channels,
+        fit=config.fit,
+        background=(config.background[0], config.background[1], config.background[2]),
+        value_range=None if config.range is None else (config.range[0], config.range[1]),
+    )
+    shapes: dict[Shape, str] = {}
+    for path in _spread(paths):
+        try:
+            shapes.setdefault(probe(Path(path), how.most_pixels), path)
+        except BadImage:
+            continue  # which decoding counts
+    if not shapes:
+        raise InputError(
+            f"{printable(paths[0])} and other files hold no image that can be read; expected PNG, "
+            "JPEG, WebP, BMP, TIFF or GIF"
+        )
+    channels = config.channels or max(found[2] for found in shapes)
+    if how.image_size is None:
+        sizes = {found[:2]: path for found, path in shapes.items()}
+        if len(sizes) > 1:
+            _refuse_sizes(*list(sizes.items())[:2])
+    height, width = how.image_size or next(iter(shapes))[:2]
+    return how._replace(channels=channels), (height, width, channels)
+
+
+def _spread(paths: Sequence[str]) -> list[str]:
+    """At most `_PROBED` of the paths, spread evenly."""
+    places = np.unique(np.linspace(0, len(paths) - 1, _PROBED).astype(int))
+    return [paths[int(place)] for place in places]
+
+
+def _refuse_sizes(one: tuple[Sequence[int], str], other: tuple[Sequence[int], str]) -> None:
+    texts = [f"{printable(path)} has {size[0]}x{size[1]}" for size, path in (one, other)]
+    raise InputError(
+        f"the images have different sizes: {' and '.join(texts)} (height x width); give "
+        "--image-size HEIGHT WIDTH to resize them"
+    )
+
+
+def _identities(files: Sequence[str], stats: np.ndarray) -> np.ndarray:
+    """A number for each file, of its name, sizes and times."""
+    digests = b"".join(
+        hashlib.blake2b(
+            name.encode("utf-8", "surrogateescape") + b"\0" + row.tobytes(), digest_size=8
+        ).digest()
+        for name, row in zip(files, stats, strict=True)
+    )
+    return np.frombuffer(digests, np.uint64)
+
+
+def _chunks(
+    rows: np.ndarray,
+    paths: Sequence[str],
+    targets: Sequence[str] | None,
+    how: Decoding,
+    shape: Shape,
+) -> Iterator[Chunk]:
+    """Decodes the files of these rows in threads, a bounded number at a time."""
+    size = max(_CHUNK_BYTES // int(np.prod(shape)), 1)
+
+    def one(path: str) -> Decoded | str:
+        try:
+            found = decode(Path(path), how)
+        except BadImage as error:
+            return str(error)
+        if found.pixels.shape != shape:
+            _refuse_sizes((shape, paths[0]), (found.pixels.shape, path))
+        return found
+
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+        try:
+            for first in range(0, len(rows), size):
+                part = rows[first : first + size].tolist()
+                images = list(pool.map(one, [paths[row] for row in part]))
+                wanted = None
+                if targets is not None:
+                    wanted = list(pool.map(one, [targets[row] for row in part]))
+                yield _chunk(images, wanted, shape)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _chunk(
+    images: Sequence[Decoded | str], targets: Sequence[Decoded | str] | None, shape: Shape
+) -> Chunk:
+    bad = {place: found for place, found in enumerate(images) if isinstance(found, str)}
+    for place, found in enumerate(targets or ()):
+        if isinstance(found, str):
+            bad.setdefault(place, f"its target: {found}")
+    notes = Counter(note for each in images if isinstance(each, Decoded) for note in each.notes)
+    pixels = [None if found is None else _stack(found, shape) for found in (images, targets)]
+    assert pixels[0] is not None
+    return Chunk(pixels[0], pixels[1], None, bad, notes)
+
+
+def _stack(found: Sequence[Decoded | str], shape: Shape) -> np.ndarray:
+    black = np.zeros(shape, np.uint8)
+    return np.stack([black if isinstance(each, str) else each.pixels for each in found])
+
+
+def _report_bad(config: DataConfig, listing: Listing, entry: Entry) -> None:
+    if not entry.bad:
+        return
+    texts = [f"{printable(listing.files[row])} ({why})" for row, why in entry.bad.items()]
+    shown = "; ".join(texts[:3]) + ("; ..." if len(texts) > 3 else "")
+    what = f"{len(texts)} of {len(listing.files)} files hold no image that can be read: {shown}"
+    if len(texts) > config.bad_files * len(listing.files):
+        raise InputError(
+            f"{what}; remove them, or give a larger share than --bad-files {config.bad_files:g}"
+        )
+    logger.warning("%s; they are left out", what)
+
+
+def _report_notes(config: DataConfig, entry: Entry) -> None:
+    """Says once what was done to many files."""
+    notes = entry.notes
+    if not entry.fresh:
+        return
+    if "pages" in notes:
+        logger.warning(
+            "of %d files with several pages or frames, the first is taken", notes["pages"]
+        )
+    if notes.get("dark", 0) > notes.get("sixteen_bit", 0) / 2 and config.range is None:
+        logger.warning(
+            "%d files of 16 bits are nearly black, as of 12 bits in 16; try --range 0 4095",
+            notes["dark"],
+        )

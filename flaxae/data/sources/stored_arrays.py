@@ -1,0 +1,137 @@
+"""Arrays in a file, .npy or .npz: one to be split, or one for each split."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from flaxae.data import DataConfig
+from flaxae.data.sources.array import number_labels
+from flaxae.data.sources.array_file import (
+    ArrayFile,
+    find_arrays,
+    pixels_of,
+    read_rows,
+    read_whole,
+)
+from flaxae.data.sources.stored import content_digest, make_split, make_splits
+from flaxae.data.splits import SPLITS, Shape, Split
+from flaxae.data.store.entries import build_shown, entry_name, store_root
+from flaxae.data.store.plan import Chunk, Entry, Plan
+from flaxae.errors import InputError
+
+_CHUNK_BYTES = 2**24  # read at a time
+Arrays = Mapping[str, tuple[ArrayFile, ArrayFile | None]]
+
+
+class ArrayFileSource:
+    """The arrays of a file. A .npy of uint8 is read where it lies, all else from the store."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self.name = config.dataset
+        self._config = config
+        self._digest: str | None = None
+
+    def splits(self) -> dict[str, Split]:
+        """The three splits: those that the names of arrays say, else by a hash of the pixels.
+
+        Raises:
+            InputError: the file holds no images, or labels that do not fit them.
+        """
+        arrays = find_arrays(Path(self.name), self._config.images_key, self._config.labels_key)
+        entry = _open(self._config, arrays)
+        given = None
+        if set(arrays) != {"all"}:
+            sizes = [arrays[name][0].shape[0] if name in arrays else 0 for name in SPLITS]
+            given = np.repeat(np.arange(len(SPLITS), dtype=np.int8), sizes)
+        labels, names = _labels(arrays)
+        splits = make_splits(entry, given, labels, names, None)
+        self._digest = content_digest(splits, entry)
+        return splits
+
+    def digest(self) -> str:
+        """The sha256 of all pixels."""
+        if self._digest is None:
+            self.splits()
+        assert self._digest is not None
+        return self._digest
+
+
+def open_arrays(config: DataConfig, path: Path) -> Split:
+    """All images of a file as one split."""
+    arrays = find_arrays(path, config.images_key, config.labels_key)
+    entry = _open(config, arrays)
+    labels, names = _labels(arrays)
+    return make_split(entry, np.arange(len(entry.hashes)), labels, names, None)
+
+
+def _open(config: DataConfig, arrays: Arrays) -> Entry:
+    images = [pair[0] for pair in _in_order(arrays)]
+    shapes = {_image_shape(array) for array in images}
+    if len(shapes) > 1:
+        raise InputError(f"{images[0].path} has images of different shapes: {sorted(shapes)}")
+    (shape,) = shapes
+    path, stat = images[0].path, images[0].path.stat()
+    options = repr((shape, config.range, [(a.member, a.shape, a.dtype.str) for a in images]))
+    state = f"{options} {stat.st_size} {stat.st_mtime_ns}"
+    offset = _offset_of_bytes(images)
+    plan = Plan(
+        name=entry_name(path.stem, str(path), options),
+        source=str(path),
+        fingerprint=hashlib.sha256(state.encode()).hexdigest(),
+        rows=sum(array.shape[0] for array in images),
+        image_shape=shape,
+        decode=lambda rows: _chunks(rows, images, config, shape),
+        in_place=None if offset is None else (path, offset),
+    )
+    return build_shown(store_root(config), plan)
+
+
+def _offset_of_bytes(images: list[ArrayFile]) -> int | None:
+    """Where the pixels begin in an .npy of uint8, which need not be copied; None: another file."""
+    (array,) = images if len(images) == 1 else (None,)
+    if array is None or array.member is not None or array.dtype != np.uint8:
+        return None
+    return array.path.stat().st_size - int(np.prod(array.shape))  # they end the file
+
+
+def _in_order(arrays: Arrays) -> list[tuple[ArrayFile, ArrayFile | None]]:
+    return [arrays[name] for name in ("all", *SPLITS) if name in arrays]
+
+
+def _image_shape(array: ArrayFile) -> Shape:
+    height, width, *channels = array.shape[1:]
+    return height, width, channels[0] if channels else 1
+
+
+def _chunks(
+    rows: np.ndarray, images: list[ArrayFile], config: DataConfig, shape: Shape
+) -> Iterator[Chunk]:
+    """The wanted rows; the rows of the arrays follow each other."""
+    span = None if config.range is None else (config.range[0], config.range[1])
+    size = max(_CHUNK_BYTES // int(np.prod(shape)), 1)
+    first = 0
+    for array in images:
+        wanted = rows[(rows >= first) & (rows < first + array.shape[0])] - first
+        first += array.shape[0]
+        if len(wanted):
+            for values in read_rows(array, wanted, size):
+                what = str(array.path) if array.member is None else f"{array.path}:{array.member}"
+                yield Chunk(pixels_of(values, span, what))
+
+
+def _labels(arrays: Arrays) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The labels of all rows as numbers, and the names of the classes."""
+    pairs = _in_order(arrays)
+    found = [read_whole(labels) for _, labels in pairs if labels is not None]
+    if not found:
+        return None, ()
+    path = pairs[0][0].path
+    if len(found) < len(pairs):
+        raise InputError(f"{path} has labels for some splits only; give them for all, or for none")
+    flat = [
+        values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values for values in found
+    ]
+    count = sum(images.shape[0] for images, _ in pairs)
+    return number_labels(np.concatenate(flat), count, f"the labels of {path}")

@@ -1,0 +1,141 @@
+"""Images in a file on disk, read by rows; every block is checked when it is first read."""
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from flaxae.data.store.memory import available_memory
+from flaxae.errors import RunError
+
+BLOCK_BYTES = 2**16  # small, because a random row makes its whole block be read once
+
+
+class ImageFile:
+    """Rows of uint8 images [N, H, W, C] in a file, from the byte `offset` on.
+
+    A file of more than half of the available memory is read row by row. Others are mapped, which
+    is faster for rows that the system's cache already holds.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], offset: int, checksums: Any) -> None:
+        self.path = path
+        self.shape = shape
+        self.row_bytes = int(np.prod(shape[1:]))
+        self._offset = offset
+        self._checksums = checksums  # uint32, one for each block
+        self._checked = np.zeros(len(checksums), bool)
+        self._block_rows = block_rows(shape)
+        self._mapped = np.memmap(path, np.uint8, "r", offset, shape)
+        large = self._mapped.nbytes > available_memory() / 2
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if large else None
+
+    def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n height width channels"]:
+        """These rows, in memory.
+
+        Raises:
+            RunError: their bytes are not those that were written.
+        """
+        blocks = rows // self._block_rows
+        if not self._checked[blocks].all():
+            for block in np.unique(blocks):
+                self._check(int(block))
+        if self._descriptor is None:
+            return self._mapped[rows]
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for image, row in zip(images, rows.tolist(), strict=True):
+            at = self._offset + row * self.row_bytes
+            if os.preadv(self._descriptor, [image.data], at) != self.row_bytes:
+                raise RunError(f"{self.path} was cut off while it was read")
+        return images
+
+    def _check(self, block: int) -> None:
+        if self._checked[block]:
+            return
+        first = block * self._block_rows
+        if block_checksum(self._mapped, first, self._block_rows) != self._checksums[block]:
+            raise RunError(
+                f"{self.path} is damaged near image {first}: its checksum is another; decode it "
+                "again after python run.py data --prune"
+            )
+        self._checked[block] = True
+
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class StoredImages:
+    """Some rows of an `ImageFile`, used like an array of uint8 [N, H, W, C].
+
+    Indexing reads the rows into memory. `part` makes a view that reads nothing.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, file: ImageFile, rows: Int[np.ndarray, " n"]) -> None:
+        self._file = file
+        self.rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, height, width and channels."""
+        return (len(self.rows), *self._file.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these rows."""
+        return len(self.rows) * self._file.row_bytes
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file."""
+        return self._file.path.parent
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> UInt8[np.ndarray, "..."]:
+        outer, inner = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        rows = self.rows[outer]
+        if np.ndim(rows) == 0:
+            return self._file.read(np.array([rows]))[0][inner]
+        images = self._file.read(rows)
+        return images[(slice(None), *inner)] if inner else images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._file.read(self.rows), dtype)
+
+    def part(self, key: Any) -> "StoredImages":
+        """A view of some rows."""
+        return StoredImages(self._file, self.rows[key])
+
+    @staticmethod
+    def join(parts: "Sequence[StoredImages]") -> "StoredImages | None":
+        """The rows of all parts, one after the other; None if they are of different files."""
+        if len({id(part._file) for part in parts}) != 1:
+            return None
+        return StoredImages(parts[0]._file, np.concatenate([part.rows for part in parts]))
+
+
+def block_rows(shape: tuple[int, ...]) -> int:
+    """Images in a block of about 64 KiB, at least one."""
+    return max(BLOCK_BYTES // max(int(np.prod(shape[1:])), 1), 1)
+
+
+def block_checksum(images: np.ndarray, first: int, count: int) -> int:
+    """CRC-32 of a block's bytes."""
+    return zlib.crc32(np.ascontiguousarray(images[first : first + count]).data)
+
+
+def checksums(images: np.ndarray) -> np.ndarray:
+    """CRC-32 of every block of the images: uint32."""
+    size = block_rows(images.shape)
+    firsts = range(0, len(images), size)
+    return np.array([block_checksum(images, first, size) for first in firsts], np.uint32)

@@ -1,0 +1,49 @@
+"""What a person sees while images are decoded: a bar, and remarks on stderr."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flaxae.data.store.entries import display
+from flaxae.report.terminal import console
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Shows the progress and the remarks of the data's preparation."""
+    logger, handler = logging.getLogger("flaxae.data"), _OnStderr()
+    level, token = logger.level, display.set(_bar)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        display.reset(token)
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        word = "warning" if record.levelno >= logging.WARNING else "note"
+        print(f"{word}: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(), transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task(title, total=None)
+
+        def update(done: int, count: int) -> None:
+            progress.update(task, completed=done, total=count)
+
+        yield update
