@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int, UInt8
 
-from flaxae.data.file_names import ascii_name, printable
+from flaxae.data.file_names import ascii_name, escaped
 from flaxae.data.store.images import StoredImages
 from flaxae.export.pictures import png_bytes
 
@@ -95,7 +95,7 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
                 *(pa.array(np.ascontiguousarray(axis)) for axis in plane[rows].T),
             ]
             if points.files is not None:
-                columns.append(pa.array([printable(name) for name in points.files[rows]]))
+                columns.append(pa.array([escaped(name) for name in points.files[rows]]))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 

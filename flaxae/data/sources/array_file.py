@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 from numpy.lib import format as npy
 
-from flaxae.data.sources.listing import printable
+from flaxae.data.file_names import printable
 from flaxae.errors import InputError
 
 _SPLIT_NAMES = {
@@ -80,7 +80,7 @@ def find_arrays(
     if None in arrays:
         if images_key or labels_key:
             raise InputError(
-                f"{printable(str(path))} is one array without a name; leave out --images-key and "
+                f"{printable(path)} is one array without a name; leave out --images-key and "
                 "--labels-key, which are for .npz files"
             )
         return {"all": (_as_images(arrays[None]), None)}
@@ -92,7 +92,7 @@ def find_arrays(
         return {"all": (images, _find_labels(named, name, images, labels_key))}
     if labels_key:
         raise InputError(
-            f"--labels-key got {printable(labels_key)}, but {printable(str(path))} holds splits, "
+            f"--labels-key got {printable(labels_key)}, but {printable(path)} holds splits, "
             "whose labels are named like train_labels or y_train; give --images-key too"
         )
     pairs = {}
@@ -102,7 +102,7 @@ def find_arrays(
     sizes = {split: images.shape[1:] for split, (images, _) in pairs.items()}
     if len(set(sizes.values())) > 1:
         raise InputError(
-            f"{printable(str(path))} holds splits with images of the shapes {sizes}; expected one"
+            f"{printable(path)} holds splits with images of the shapes {sizes}; expected one"
         )
     return pairs
 
@@ -237,7 +237,7 @@ def _images_name(path: Path, named: Mapping[str, ArrayFile], images_key: str | N
         return names[0]
     reason = f"no {printable(images_key)}" if images_key else "no or several arrays of images"
     raise InputError(
-        f"{printable(str(path))} holds {reason}; it has {_listed(named)}; give the name of the "
+        f"{printable(path)} holds {reason}; it has {_listed(named)}; give the name of the "
         "images as --images-key"
     )
 
@@ -303,7 +303,7 @@ def _require_numbers(dtype: np.dtype, what: str) -> None:
             f"{what} holds Python objects, which could run code; expected an array of numbers"
         )
     if dtype.kind not in "buif":
-        raise InputError(f"{what} is {printable(str(dtype))}; expected numbers")
+        raise InputError(f"{what} is {printable(dtype)}; expected numbers")
 
 
 def _require_image_shape(shape: tuple[int, ...], what: str) -> None:
@@ -335,7 +335,7 @@ def _bracketed(shape: tuple[int, ...]) -> str:
 
 
 def _form(array: ArrayFile) -> str:
-    return f"{_bracketed(array.shape)} {printable(str(array.dtype))}"
+    return f"{_bracketed(array.shape)} {printable(array.dtype)}"
 
 
 def _listed(named: Mapping[str, ArrayFile]) -> str:
@@ -345,7 +345,7 @@ def _listed(named: Mapping[str, ArrayFile]) -> str:
 
 
 def _title(array: ArrayFile) -> str:
-    path = printable(str(array.path))
+    path = printable(array.path)
     return path if array.member is None else f"{printable(array.member)} in {path}"
 
 
@@ -372,7 +372,7 @@ def _list_arrays(path: Path) -> dict[str | None, ArrayFile]:
 @contextmanager
 def _open_file(path: Path) -> Iterator[tuple[BufferedIOBase, zipfile.ZipFile | None]]:
     """The open file, and the archive in it if it is an .npz; damage in it becomes InputError."""
-    name = printable(str(path))
+    name = printable(path)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
             raise InputError(f"{name} is no regular file; expected an .npy or .npz file")
@@ -394,7 +394,7 @@ def _open_file(path: Path) -> Iterator[tuple[BufferedIOBase, zipfile.ZipFile | N
         raise InputError(f"{name} does not fit into memory; save smaller arrays") from error
     except _DAMAGE as error:
         raise InputError(
-            f"{name} cannot be used ({printable(str(error))}); save it with numpy.save or savez"
+            f"{name} cannot be used ({printable(error)}); save it with numpy.save or savez"
         ) from error
 
 

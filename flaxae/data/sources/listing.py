@@ -1,30 +1,25 @@
 """What a folder of images holds: files, classes and splits, without opening an image."""
 
-import csv
-import heapq
 import os
-import re
 import stat
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
+from flaxae.data.file_names import counted, printable, some
+from flaxae.data.sources.labels_csv import UNLABELED, csv_classes
 from flaxae.data.splits import SPLITS
 from flaxae.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-UNLABELED = "unlabeled"
 _SILENT = frozenset(("__MACOSX", "Thumbs.db"))  # left by file managers; no images of the user
 _ALIASES = {"train": 0, "validation": 1, "val": 1, "valid": 1, "test": 2}
 # Whoever has only folders of these names means splits, not classes.
 _LOOKALIKES = frozenset((*_ALIASES, "training", "testing"))
-_MOST_CSV_BYTES = 10**9
-_MOST_LINE = 2**20  # characters; more is no list of files
-_ESCAPED_BYTE = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of bytes not UTF-8
 _INT64 = np.iinfo(np.int64)
 
 
@@ -53,26 +48,22 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
         InputError: there is no such folder or no image in it, a folder or the labels cannot be
             read, or the folders are neither splits nor classes.
     """
-    try:
-        is_folder = root.is_dir()
-    except (OSError, ValueError):
-        is_folder = False
-    if not is_folder:
+    if not os.path.isdir(root):
         came = "is a file" if os.path.lexists(root) else "does not exist"
-        raise InputError(f"{printable(str(root))} {came}; expected a folder of images")
+        raise InputError(f"{printable(root)} {came}; expected a folder of images")
     found = _walk(str(root))
     remarks = _remarks(found, str(root), labels_csv)
     if not found.files:
         held = f" ({' '.join(remarks)})" if remarks else ""
         raise InputError(
-            f"{printable(str(root))} holds no image{held}; expected files that end in "
+            f"{printable(root)} holds no image{held}; expected files that end in "
             f"{', '.join(SUFFIXES)}"
         )
     numbers = _split_numbers(str(root), found.files)
     if labels_csv is None:
         labels = _folder_classes(str(root), found.files, depth=1 if numbers else 0)
     else:
-        labels, more = _csv_classes(labels_csv, found.files)
+        labels, more = csv_classes(labels_csv, found.files)
         remarks += more
     last = None if labels_csv is None else UNLABELED
     names = sorted(set(labels or ()), key=lambda name: (name == last, name))
@@ -88,24 +79,6 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
         splits=np.array(splits, np.int8)[order] if splits else None,
         remarks=tuple(remarks),
     )
-
-
-def printable(name: str) -> str:
-    """The text on one line: other characters are escaped, and a long middle is left out."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name
-    )
-    return shown if len(shown) <= 160 else f"{shown[:77]}...{shown[-80:]}"
-
-
-def such_as(names: Iterable[str]) -> str:
-    """The first three of the names, sorted, as a message gives them."""
-    return ", ".join(map(printable, heapq.nsmallest(3, names)))
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 file", "2 files": the noun with an s unless there is one."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class _Found(NamedTuple):
@@ -187,7 +160,7 @@ def _remarks(found: _Found, root: str, labels_csv: Path | None) -> list[str]:
     own = None if labels_csv is None else os.path.realpath(labels_csv)
     others = [path for path in found.others if os.path.join(real_root, path) != own]
     return [
-        f"{counted(len(paths), noun)} {verb}, such as {such_as(paths)}."
+        f"{counted(len(paths), noun)} {verb}, such as {some(paths)}."
         for paths, noun, verb in (
             (others, "file", "of other kinds left out"),
             (found.links, "symbolic link", "not followed"),
@@ -203,11 +176,7 @@ def _empty_folders(found: _Found) -> list[str]:
     used = {""}
     for file in found.files:
         first, _, rest = file.partition("/")
-        second, slash, _ = rest.partition("/")
-        if rest:
-            used.add(first)
-        if slash:
-            used.add(f"{first}/{second}")
+        used.update((first, f"{first}/{rest.partition('/')[0]}"))
     top_are_splits = any(file.startswith("train/") for file in found.files)
     return [
         path
@@ -225,7 +194,7 @@ def _split_numbers(root: str, files: Sequence[str]) -> dict[str, int]:
     if "train" not in tops:
         if tops and not loose and all(top.lower() in _LOOKALIKES for top in tops):
             raise InputError(
-                f"{printable(root)} holds only the folders {such_as(tops)}, which are named like "
+                f"{printable(root)} holds only the folders {some(tops)}, which are named like "
                 "splits but lack train; name them train, validation and test, or give the path "
                 "of one of them"
             )
@@ -233,14 +202,14 @@ def _split_numbers(root: str, files: Sequence[str]) -> dict[str, int]:
     beside = [*loose, *(tops - _ALIASES.keys())]
     if beside:
         raise InputError(
-            f"{printable(root)} holds images beside the split train, such as {such_as(beside)}; "
+            f"{printable(root)} holds images beside the split train, such as {some(beside)}; "
             f"expected only {', '.join(SPLITS)}: move them there, or rename train if it is a class"
         )
     numbers = {top: _ALIASES[top] for top in tops}
     twice = [top for top, row in numbers.items() if list(numbers.values()).count(row) > 1]
     if twice:
         raise InputError(
-            f"{printable(root)} holds the folders {such_as(twice)}, which mean one split; "
+            f"{printable(root)} holds the folders {some(twice)}, which mean one split; "
             "expected one of them: join them"
         )
     return numbers
@@ -255,7 +224,7 @@ def _folder_classes(root: str, files: Sequence[str], depth: int) -> list[str] | 
     if loose:
         raise InputError(
             f"{printable(root)} has class folders, and {counted(len(loose), 'image')} outside of "
-            f"them, such as {such_as(loose)}; move them into a class folder, or give --labels"
+            f"them, such as {some(loose)}; move them into a class folder, or give --labels"
         )
     return [name for name in classes if name is not None]
 
@@ -264,102 +233,6 @@ def _folder_at(file: str, depth: int) -> str | None:
     """The folder of a file that is below `depth` other folders."""
     parts = file.split("/", depth + 1)
     return parts[depth] if len(parts) == depth + 2 else None
-
-
-def _csv_classes(path: Path, files: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The class of each file, and remarks about rows and files that do not match."""
-    given = read_labels(path)
-    classes = [given.get(file, UNLABELED) for file in files]
-    without = [file for file in files if file not in given]
-    unused = given.keys() - set(files)
-    shown = printable(str(path))
-    if len(without) == len(files):
-        rows = f"names {such_as(unused)}" if unused else "has no rows"
-        raise InputError(
-            f"{shown} {rows}, and none of the images, such as {such_as(files)}; expected paths "
-            "relative to the folder, with their suffix"
-        )
-    remarks = []
-    if without:
-        number = counted(len(without), "image")
-        remarks.append(
-            f"{number} without a row in {shown}, now of the class {UNLABELED}, such as "
-            f"{such_as(without)}."
-        )
-    if unused:
-        number = counted(len(unused), "label")
-        remarks.append(f"{number} without a file in {shown}, such as {such_as(unused)}.")
-    return classes, remarks
-
-
-def read_labels(path: Path) -> dict[str, str]:
-    """The label of each file that a CSV file with the columns file and label names.
-
-    A "./" before a file is left out, and so are empty lines. Labels are taken as they are.
-
-    Raises:
-        InputError: the file cannot be read, or is no such table; the message gives the line.
-    """
-    name = printable(str(path))
-    labels: dict[str, str] = {}
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_CSV_BYTES:
-            raise InputError(f"{name} is no file of at most 1 GB; expected a labels.csv")
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            for line, row in _csv_rows(file, name):
-                _add_label(labels, row, f"{name}, line {line}:")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{name} cannot be read ({reason}); expected a labels.csv") from error
-    return labels
-
-
-def _csv_rows(file: TextIO, name: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line and the fields of each row after the header."""
-    rows = csv.reader(_checked_lines(file, name), strict=True)
-    try:
-        _require_header(next(rows, None), name)
-        for row in rows:
-            if row:  # not an empty line
-                yield rows.line_num, row
-    except csv.Error as error:
-        raise InputError(
-            f"{name}, line {rows.line_num}: {error}; expected CSV with the columns file,label"
-        ) from error
-
-
-def _checked_lines(file: TextIO, name: str) -> Iterator[str]:
-    """The lines of a file that was opened with surrogateescape."""
-    for number, line in enumerate(iter(lambda: file.readline(_MOST_LINE), ""), 1):
-        if len(line) == _MOST_LINE:
-            raise InputError(f"{name}, line {number} has no end; expected lines of file,label")
-        if "\0" in line or _ESCAPED_BYTE.search(line):
-            raise InputError(
-                f"{name}, line {number}: a byte that is not UTF-8 text; save the file as UTF-8"
-            )
-        yield line
-
-
-def _require_header(header: list[str] | None, name: str) -> None:
-    if header != ["file", "label"]:
-        came = "is empty" if header is None else f"has the header {printable(','.join(header))}"
-        raise InputError(f"{name} {came}; expected the two columns file,label in its first line")
-
-
-def _add_label(labels: dict[str, str], row: list[str], where: str) -> None:
-    if len(row) != 2 or not all(row):
-        raise InputError(
-            f"{where} got {printable(','.join(row))}; expected a file and a label, both not empty"
-        )
-    file, label = row
-    while file.startswith("./"):
-        file = file[2:]
-    if labels.setdefault(file, label) != label:
-        raise InputError(
-            f"{where} {printable(file)} is {printable(label)}, and was {printable(labels[file])} "
-            "before; expected one label a file"
-        )
 
 
 def _order(files: Sequence[str], splits: Sequence[int] | None) -> list[int]:

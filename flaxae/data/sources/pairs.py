@@ -4,7 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from flaxae.data.sources.listing import Listing, counted, printable, such_as
+from flaxae.data.file_names import counted, printable, some
+from flaxae.data.sources.listing import Listing
 from flaxae.errors import InputError
 
 
@@ -29,7 +30,7 @@ def pair_targets(listing: Listing, targets: Listing) -> tuple[str, ...]:
     if images_alone or targets_alone:
         raise InputError(
             f"{_alone(images_alone, 'image')} without a target, {_alone(targets_alone, 'target')} "
-            f"without an image in {printable(str(targets.root))}; expected one target for each "
+            f"without an image in {printable(targets.root)}; expected one target for each "
             "image, of the same path without suffix"
         )
     return tuple(target_of[name] for name in names[0])
@@ -44,7 +45,7 @@ def _name(file: str) -> str:
 
 
 def _alone(files: Sequence[str], noun: str) -> str:
-    return counted(len(files), noun) + (f" ({such_as(files)})" if files else "")
+    return counted(len(files), noun) + (f" ({some(files)})" if files else "")
 
 
 def _refuse_ambiguous(stems: Sequence[str], listing: Listing) -> None:
@@ -52,7 +53,7 @@ def _refuse_ambiguous(stems: Sequence[str], listing: Listing) -> None:
     several = [f for f, stem in zip(listing.files, stems, strict=True) if counts[stem] > 1]
     if several:
         raise InputError(
-            f"{printable(str(listing.root))} holds {counted(len(several), 'file')} that differ "
-            f"only in their suffix, such as {such_as(several)}; expected one file for each pair: "
+            f"{printable(listing.root)} holds {counted(len(several), 'file')} that differ "
+            f"only in their suffix, such as {some(several)}; expected one file for each pair: "
             "remove or rename the others"
         )

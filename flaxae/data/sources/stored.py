@@ -94,7 +94,7 @@ def _warn_of_copies(entry: Entry, numbers: np.ndarray, files: Sequence[str] | No
     if not len(copies):
         return
     crossing = int((numbers[order][1:] != numbers[order][:-1])[same].sum())
-    named = f", such as {some([files[int(row)] for row in np.sort(copies)[:4]])}" if files else ""
+    named = f", such as {some(files[int(row)] for row in copies)}" if files else ""
     where = f"{crossing:,} of them in another split" if crossing else "each in the same split"
     logger.warning("%s images have the pixels of another%s; %s", f"{len(copies):,}", named, where)
 
@@ -111,4 +111,5 @@ def _warn_of_absent_classes(
         present = np.bincount(labels[(numbers == number) & good], minlength=len(class_names))
         absent = [class_names[label] for label in np.flatnonzero(present == 0)]
         if absent and len(absent) < len(class_names):
-            logger.warning("the split %s has no image of the class %s", name, some(absent))
+            what = f"{len(absent)} of {len(class_names)} classes, such as {some(absent)}"
+            logger.warning("the split %s has no image of %s", name, what)

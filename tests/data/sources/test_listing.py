@@ -1,16 +1,12 @@
-import csv
-import io
 import os
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flaxae.data.sources import listing
-from flaxae.data.sources.listing import list_folder, printable, read_labels
+from flaxae.data.sources.listing import list_folder
 from flaxae.errors import InputError
 
 
@@ -28,7 +24,7 @@ def make(root, *files):
 
 def labels_file(folder, text):
     path = folder / "labels.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_text(text, newline="")
     return path
 
 
@@ -125,15 +121,6 @@ def test_names_that_are_no_utf8_are_kept_and_shown_escaped(tmp_path):
     assert [os.fsencode(file) for file in found.files] == [b"c\xff/\xe9.png"]
     assert found.class_names == (os.fsdecode(b"c\xff"),)
     assert found.remarks == (r"2 files of other kinds left out, such as a\nb.txt, \udcff.txt.",)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.text("a\n\t\0\x1b\u2028\udc80é ") | st.text().map(lambda text: text * 50))
-def test_any_text_becomes_printable(text):
-    shown = printable(text)
-    assert shown.isprintable()
-    assert len(shown) <= 160
-    shown.encode()
 
 
 def test_any_depth_is_listed(tmp_path):
@@ -279,7 +266,7 @@ def test_images_beside_class_folders_are_refused(tmp_path, split):
     assert f"1 image outside of them, such as {split}b.png; move them into a class" in message
 
 
-# labels.csv
+# With a labels.csv.
 
 
 def test_labels_come_from_the_table_alone(tmp_path):
@@ -289,11 +276,6 @@ def test_labels_come_from_the_table_alone(tmp_path):
     assert classes(found) == {"a.png": "2", "x/b.png": " b ", "x/ç.png": "10"}
     assert found.class_names == (" b ", "10", "2")
     assert found.remarks == ()
-
-
-def test_old_line_ends_and_quotes_are_read(tmp_path):
-    path = labels_file(tmp_path, 'file,label\r"a,\nb.png","say ""x"""\rc.png,d\r')
-    assert read_labels(path) == {"a,\nb.png": 'say "x"', "c.png": "d"}
 
 
 def test_splits_stay_with_a_table(tmp_path):
@@ -343,85 +325,3 @@ def test_a_table_of_other_files_is_refused(tmp_path, rows, message):
     path = labels_file(tmp_path, f"file,label\n{rows}")
     with pytest.raises(InputError, match=message):
         list_folder(make(tmp_path, "a.png"), path)
-
-
-def test_a_label_may_be_repeated_but_not_changed(tmp_path):
-    assert read_labels(labels_file(tmp_path, "file,label\na,x\n./a,x\n")) == {"a": "x"}
-    with pytest.raises(InputError, match="line 3: a is y, and was x before"):
-        read_labels(labels_file(tmp_path, "file,label\na,x\na,y\n"))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "is empty; expected the two columns file,label"),
-        ("label,file\n", "has the header label,file; expected"),
-        ("file,label,split\n", "has the header file,label,split; expected"),
-        ("File,Label\n", "has the header File,Label; expected"),
-        ("file,label\na.png\n", "line 2: got a.png; expected a file and a label"),
-        ("file,label\na,b,c\n", "line 2: got a,b,c; expected a file and a label"),
-        ("file,label\n\n\na.png,\n", "line 4: got a.png,; expected .* both not empty"),
-        ("file,label\n,b\n", "line 2: got ,b; expected .* both not empty"),
-        ('file,label\na,"b"c\n', "line 2: .* expected CSV"),
-        ('file,label\na,"b\n', "line 2: unexpected end of data; expected CSV"),
-        ("file,label\na,b\n" + "x" * 200_000, "line 3: field larger than field limit"),
-        ("file,label\n" + "x" * 2**20, "line 2 has no end"),
-        (b"file,label\na,b\0\n", "line 2: a byte that is not UTF-8"),
-        (b"file,label\na,b\nc,\xff\n", "line 3: a byte that is not UTF-8"),
-        (b"file,label\n\xed\xa0\x80,b\n", "line 2: a byte that is not UTF-8"),
-        ("file,label".encode("utf-16"), "line 1: a byte that is not UTF-8"),
-    ],
-)
-def test_a_damaged_table_is_refused_with_its_line(tmp_path, content, message):
-    limit = csv.field_size_limit()
-    with pytest.raises(InputError, match=message):
-        read_labels(labels_file(tmp_path, content))
-    assert csv.field_size_limit() == limit
-
-
-def test_what_is_no_table_is_refused(tmp_path, monkeypatch):
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "loop").symlink_to("loop")
-    for name, message in (
-        ("pipe", "is no file of at most 1 GB"),
-        (".", "is no file of at most 1 GB"),
-        ("none", "No such file"),
-        ("loop", "symbolic links"),
-        ("a\0", "null byte"),
-    ):
-        with pytest.raises(InputError, match=message):
-            read_labels(tmp_path / name)
-    monkeypatch.setattr(listing, "_MOST_CSV_BYTES", 5)
-    with pytest.raises(InputError, match="is no file of at most 1 GB"):
-        read_labels(labels_file(tmp_path, "file,label\na,b\n"))
-
-
-CELLS = st.text(',"\n\r ./aé\u2028\ufeff', min_size=1, max_size=5)
-
-
-@settings(deadline=None, max_examples=80)
-@given(
-    st.binary(max_size=60)
-    | st.lists(st.sampled_from(["a", ",", '"', "\n", "\r", "\0", "é", "\ufeff", "./"])).map(
-        lambda parts: "".join(parts).encode()
-    ),
-    st.sampled_from([b"", b"file,label\n", b'"file","label"\r\n']),
-)
-def test_bytes_are_a_table_or_refused(tmp_path_factory, content, header):
-    path = labels_file(tmp_path_factory.getbasetemp(), header + content)
-    try:
-        labels = read_labels(path)
-    except InputError:
-        return
-    assert all(labels)
-    assert all(labels.values())
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.dictionaries(CELLS, CELLS, max_size=5))
-def test_a_written_table_is_read_back(tmp_path_factory, labels):
-    labels = {name: label for name, label in labels.items() if not name.startswith("./")}
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("file", "label"), *labels.items()])
-    path = labels_file(tmp_path_factory.getbasetemp(), text.getvalue())
-    assert read_labels(path) == labels
