@@ -8,13 +8,9 @@ import numpy as np
 
 from flaxae.data import DataConfig
 from flaxae.data.sources.array import number_labels
-from flaxae.data.sources.array_file import (
-    ArrayFile,
-    find_arrays,
-    pixels_of,
-    read_rows,
-    read_whole,
-)
+from flaxae.data.sources.array_file import find_arrays
+from flaxae.data.sources.array_pixels import pixels_of
+from flaxae.data.sources.array_reading import ArrayFile, read_rows, read_whole
 from flaxae.data.sources.stored import content_digest, make_split, make_splits
 from flaxae.data.splits import SPLITS, Shape, Split
 from flaxae.data.store.entries import build_shown, entry_name, store_root
