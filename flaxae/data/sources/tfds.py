@@ -11,8 +11,8 @@ import numpy as np
 from flaxae.data import DataConfig
 from flaxae.data.sources import OWN_DATASETS
 from flaxae.data.splits import SPLITS, Split
-from flaxae.data.store.build import find
 from flaxae.data.store.entries import build_shown, entry_name, store_root
+from flaxae.data.store.files import find
 from flaxae.data.store.images import StoredImages
 from flaxae.data.store.plan import Chunk, Entry, Plan
 

@@ -2,12 +2,10 @@
 
 import contextlib
 import fcntl
-import hashlib
 import itertools
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,41 +13,30 @@ from typing import Any
 import numpy as np
 
 from flaxae.data.pixel_hash import pixel_hashes
-from flaxae.data.store.images import ImageFile, checksums
+from flaxae.data.store.files import (
+    BAD,
+    DESCRIPTION,
+    GOOD,
+    IMAGES,
+    RECORD,
+    ROWS,
+    TARGETS,
+    TODO,
+    UNREADABLE,
+    describe,
+    find,
+    read,
+)
+from flaxae.data.store.images import Checksums
 from flaxae.data.store.plan import Chunk, Entry, Plan
 from flaxae.errors import InputError, RunError
 
-VERSION = 1
-DESCRIPTION = "description.json"
-IMAGES, TARGETS, ROWS = "images.u8", "targets.u8", "rows.npy"
 PARTIAL = ".partial"  # suffix of an entry that is being written
 _OLD = ".old"
-_RECORD = np.dtype(
-    [
-        ("hash", "<u8"),
-        ("target_hash", "<u8"),
-        ("identity", "<u8"),
-        ("label", "<i4"),
-        ("state", "u1"),
-    ]
-)
-_TODO, _GOOD, _BAD = 0, 1, 2
 _COPY_ROWS = 4096
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, IndexError)
+
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
-
-
-def find(root: Path, name: str, fingerprint: str) -> Entry | None:
-    """The entry, or None where it is absent, of other images, or damaged."""
-    folder = root / name
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        if (description["version"], description["fingerprint"]) != (VERSION, fingerprint):
-            return None
-        return _read(folder, description)
-    except _UNREADABLE:
-        return None
 
 
 def build(root: Path, plan: Plan, progress: Progress = lambda done, count: None) -> Entry:
@@ -73,9 +60,8 @@ def build(root: Path, plan: Plan, progress: Progress = lambda done, count: None)
             writer = _Writer(scratch, files, records, plan, progress)
             _trust_verified(records, plan, files)
             _copy_known(folder, writer)
-            for chunk in plan.decode(np.flatnonzero(records["state"] == _TODO)):
-                writer.add(chunk)
-            _describe(scratch, plan, records)
+            writer.decode()
+            describe(scratch, plan, records, writer.checksums.values())
             records.flush()
             _replace(scratch, folder)
     entry = find(root, plan.name, plan.fingerprint)
@@ -94,15 +80,27 @@ class _Writer:
         self._files, self._progress = files, progress
         self._bytes = int(np.prod(plan.image_shape))
         self._remarks = scratch / "remarks.jsonl"
+        # Of use where all rows come in order; else they are made from the file.
+        self.checksums = Checksums((plan.rows, *plan.image_shape))
 
-    def add(self, chunk: Chunk, rows: np.ndarray | None = None) -> None:
-        """Writes a chunk to `rows`, or to the next that are to be done."""
+    def decode(self) -> None:
+        """Decodes and writes all rows that are still to be done."""
+        todo = np.flatnonzero(self.records["state"] == TODO)
+        done, in_order = len(self.records) - len(todo), len(todo) == len(self.records)
+        for chunk in self.plan.decode(todo):
+            rows, todo = np.split(todo, [len(chunk.images)])
+            self.add(chunk, rows)
+            done += len(rows)
+            self._progress(done, self.plan.rows)
+            if in_order:
+                self.checksums.add(chunk.images)
+
+    def add(self, chunk: Chunk, rows: np.ndarray) -> None:
+        """Writes a chunk to `rows`."""
         count = len(chunk.images)
-        if rows is None:
-            rows = np.flatnonzero(self.records["state"] == _TODO)[:count]
-        new = np.zeros(count, _RECORD)
-        new["state"] = _GOOD
-        new["state"][list(chunk.bad)] = _BAD
+        new = np.zeros(count, RECORD)
+        new["state"] = GOOD
+        new["state"][list(chunk.bad)] = BAD
         new["hash"] = pixel_hashes(chunk.images)
         if self.plan.identities is not None:
             new["identity"] = self.plan.identities[rows]
@@ -121,7 +119,6 @@ class _Writer:
             with open(self._remarks, "a") as file:
                 file.write(json.dumps({"bad": bad, "notes": dict(chunk.notes)}) + "\n")
         self.records[rows] = new
-        self._progress(int((self.records["state"] != _TODO).sum()), self.plan.rows)
 
 
 def _open_records(scratch: Path, plan: Plan, root: Path) -> Any:
@@ -131,13 +128,13 @@ def _open_records(scratch: Path, plan: Plan, root: Path) -> Any:
     with contextlib.suppress(OSError, ValueError):
         if marker.read_text() == plan.fingerprint:
             records = np.lib.format.open_memmap(path, "r+")
-            if records.shape == (plan.rows,) and records.dtype == _RECORD:
+            if records.shape == (plan.rows,) and records.dtype == RECORD:
                 return records
     shutil.rmtree(scratch, ignore_errors=True)
     _require_room(root, plan)
     scratch.mkdir(parents=True)
     # Written, not only sized: a mapped page without a block on disk ends the process by SIGBUS.
-    np.save(path, np.zeros(plan.rows, _RECORD))
+    np.save(path, np.zeros(plan.rows, RECORD))
     marker.write_text(plan.fingerprint)
     return np.lib.format.open_memmap(path, "r+")
 
@@ -159,14 +156,14 @@ def _trust_verified(records: Any, plan: Plan, files: dict[str, int]) -> None:
     """Resets the records of an interrupted build whose pixels are not in the file."""
     if IMAGES not in files:
         return
-    done = np.flatnonzero(records["state"] == _GOOD)
+    done = np.flatnonzero(records["state"] == GOOD)
     shape, size = plan.image_shape, int(np.prod(plan.image_shape))
     for row in done.tolist():
         for name, field in ((IMAGES, "hash"), (TARGETS, "target_hash")):
             if name in files:
                 pixels = np.frombuffer(os.pread(files[name], size, row * size), np.uint8)
                 if pixel_hashes(pixels.reshape(1, *shape))[0] != records[field][row]:
-                    records["state"][row] = _TODO
+                    records["state"][row] = TODO
 
 
 def _copy_known(folder: Path, writer: _Writer) -> None:
@@ -177,8 +174,8 @@ def _copy_known(folder: Path, writer: _Writer) -> None:
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         old_records = np.load(folder / ROWS, mmap_mode="r")
-        old = _read(folder, description)
-    except _UNREADABLE:
+        old = read(folder, description)
+    except UNREADABLE:
         return
     if old.images.shape[1:] != plan.image_shape or (old.targets is not None) != plan.has_targets:
         return
@@ -187,7 +184,7 @@ def _copy_known(folder: Path, writer: _Writer) -> None:
         int(identity): int(row)
         for identity, row in zip(old_records["identity"][usable], usable, strict=True)
     }
-    todo = np.flatnonzero(records["state"] == _TODO)
+    todo = np.flatnonzero(records["state"] == TODO)
     pairs = [
         (row, at[int(plan.identities[row])]) for row in todo if int(plan.identities[row]) in at
     ]
@@ -195,66 +192,6 @@ def _copy_known(folder: Path, writer: _Writer) -> None:
         new_rows, old_rows = np.array(pairs[first : first + _COPY_ROWS]).T
         targets = None if old.targets is None else old.targets.read(old_rows)
         writer.add(Chunk(old.images.read(old_rows), targets, old.labels[old_rows]), new_rows)
-
-
-def _describe(scratch: Path, plan: Plan, records: Any) -> None:
-    """Writes the checksums and what is known of the entry."""
-    todo = int((records["state"] == _TODO).sum())
-    assert not todo, f"the decoder of {plan.source} left out {todo} images"
-    shape = (plan.rows, *plan.image_shape)
-    where = {IMAGES: plan.in_place or (scratch / IMAGES, 0), TARGETS: (scratch / TARGETS, 0)}
-    for name in [IMAGES, TARGETS] if plan.has_targets else [IMAGES]:
-        path, offset = where[name]
-        np.save(
-            scratch / f"{name}.crc.npy", checksums(np.memmap(path, np.uint8, "r", offset, shape))
-        )
-    notes: Counter[str] = Counter()
-    bad: dict[str, str] = {}
-    with contextlib.suppress(FileNotFoundError):
-        for line in (scratch / "remarks.jsonl").read_text().splitlines():
-            remark = json.loads(line)
-            notes.update(remark["notes"])
-            bad |= remark["bad"]
-    description = {
-        "version": VERSION,
-        "fingerprint": plan.fingerprint,
-        "source": plan.source,
-        "shape": shape,
-        "targets": plan.has_targets,
-        "in_place": [str(plan.in_place[0]), plan.in_place[1]] if plan.in_place else None,
-        "rows_sha256": hashlib.sha256(np.ascontiguousarray(records).tobytes()).hexdigest(),
-        "bad": {row: why for row, why in bad.items() if records["state"][int(row)] == _BAD},
-        "notes": notes,
-        "facts": dict(plan.facts),
-    }
-    (scratch / DESCRIPTION).write_text(json.dumps(description))
-
-
-def _read(folder: Path, description: dict[str, Any]) -> Entry:
-    shape = tuple(description["shape"])
-    records = np.load(folder / ROWS)
-    if hashlib.sha256(records.tobytes()).hexdigest() != description["rows_sha256"]:
-        raise ValueError(f"{folder / ROWS} is damaged")
-    given = description["in_place"]
-    path, offset = (Path(given[0]), given[1]) if given else (folder / IMAGES, 0)
-    images = ImageFile(path, shape, offset, np.load(folder / f"{IMAGES}.crc.npy"))
-    targets = None
-    if description["targets"]:
-        sums = np.load(folder / f"{TARGETS}.crc.npy")
-        targets = ImageFile(folder / TARGETS, shape, 0, sums)
-    bad = {int(row): why for row, why in description["bad"].items()}
-    return Entry(
-        folder,
-        images,
-        targets,
-        np.ascontiguousarray(records["label"]),
-        np.ascontiguousarray(records["hash"]),
-        records["state"] == _GOOD,
-        bad,
-        description["notes"],
-        description["facts"],
-        fresh=False,
-    )
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -284,7 +221,7 @@ def _replace(scratch: Path, folder: Path) -> None:
 
 
 def _require_room(root: Path, plan: Plan) -> None:
-    row = int(np.prod(plan.image_shape)) * len(_own_files(plan)) + _RECORD.itemsize
+    row = int(np.prod(plan.image_shape)) * len(_own_files(plan)) + RECORD.itemsize
     needed, free = plan.rows * row, shutil.disk_usage(root).free
     if needed > free:
         raise InputError(

@@ -14,15 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flaxae.data import DataConfig
-from flaxae.data.store.build import (
-    DESCRIPTION,
-    PARTIAL,
-    Progress,
-    build,
-    find,
-    is_locked,
-    megabytes,
-)
+from flaxae.data.store.build import PARTIAL, Progress, build, is_locked, megabytes
+from flaxae.data.store.files import DESCRIPTION, find
 from flaxae.data.store.plan import Entry, Plan
 
 logger = logging.getLogger("flaxae.data")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt8, UInt32
 
 from flaxae.data.store.memory import available_memory
 from flaxae.errors import RunError
@@ -57,12 +57,20 @@ class ImageFile:
         if self._checked[block]:
             return
         first = block * self._block_rows
-        if block_checksum(self._mapped, first, self._block_rows) != self._checksums[block]:
+        if zlib.crc32(self._block_bytes(first)) != self._checksums[block]:
             raise RunError(
                 f"{self.path} is damaged near image {first}: its checksum is another; decode it "
                 "again after python run.py data --prune"
             )
         self._checked[block] = True
+
+    def _block_bytes(self, first: int) -> Any:
+        """The bytes of a block; a map would read far more of a file that is not cached."""
+        if self._descriptor is None:
+            return np.ascontiguousarray(self._mapped[first : first + self._block_rows]).data
+        last = min(first + self._block_rows, self.shape[0])
+        size, at = (last - first) * self.row_bytes, self._offset + first * self.row_bytes
+        return os.pread(self._descriptor, size, at)
 
     def __del__(self) -> None:
         descriptor = getattr(self, "_descriptor", None)
@@ -129,13 +137,34 @@ def block_rows(shape: tuple[int, ...]) -> int:
     return max(BLOCK_BYTES // max(int(np.prod(shape[1:])), 1), 1)
 
 
-def block_checksum(images: np.ndarray, first: int, count: int) -> int:
-    """CRC-32 of a block's bytes."""
-    return zlib.crc32(np.ascontiguousarray(images[first : first + count]).data)
+class Checksums:
+    """CRC-32 of every block of images that come in order, a part at a time."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._size, self._rows = block_rows(shape), shape[0]
+        self._done = 0
+        self._values = np.zeros(-(-shape[0] // self._size), np.uint32)
+
+    def add(self, images: UInt8[np.ndarray, "n ..."]) -> None:
+        """The next images."""
+        while len(images):
+            block, inside = divmod(self._done, self._size)
+            part = images[: self._size - inside]
+            data = np.ascontiguousarray(part).data
+            self._values[block] = zlib.crc32(data, int(self._values[block]))
+            self._done, images = self._done + len(part), images[len(part) :]
+
+    def values(self) -> UInt32[np.ndarray, " blocks"] | None:
+        """One for each block; None where not all images have come."""
+        return self._values if self._done == self._rows else None
 
 
-def checksums(images: np.ndarray) -> np.ndarray:
-    """CRC-32 of every block of the images: uint32."""
+def checksums(images: np.ndarray) -> UInt32[np.ndarray, " blocks"]:
+    """CRC-32 of every block of the images."""
+    found = Checksums(images.shape)
     size = block_rows(images.shape)
-    firsts = range(0, len(images), size)
-    return np.array([block_checksum(images, first, size) for first in firsts], np.uint32)
+    for first in range(0, len(images), size):
+        found.add(images[first : first + size])
+    values = found.values()
+    assert values is not None
+    return values

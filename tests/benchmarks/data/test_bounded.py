@@ -47,9 +47,9 @@ def test_a_file_is_written_in_chunks_and_used_again(monkeypatch, tmp_path, capsy
     assert images.std() > 50
     assert bounded.write(tmp_path / "new", (50, 9, 9, 3)).stat().st_mtime_ns == made
     assert capsys.readouterr().out.count("writing") == 1
-    monkeypatch.setattr(bounded.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**4))
-    with pytest.raises(InputError, match=r"has 0\.00 GB free and the file takes 0\.02; free some"):
-        bounded.write(tmp_path / "new", (200, 10, 10, 1))
+    monkeypatch.setattr(bounded.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**7))
+    with pytest.raises(InputError, match=r"has 0\.01 GB free and the file takes 0\.10; free some"):
+        bounded.write(tmp_path / "new", (10**6, 10, 10, 1))
 
 
 @linux

@@ -11,7 +11,8 @@ import pytest
 
 from flaxae.data.pixel_hash import pixel_hashes
 from flaxae.data.store import build as building
-from flaxae.data.store.build import PARTIAL, build, find
+from flaxae.data.store.build import PARTIAL, build
+from flaxae.data.store.files import find
 from flaxae.data.store.images import StoredImages
 from flaxae.data.store.plan import Chunk, Plan
 from flaxae.errors import InputError, RunError
