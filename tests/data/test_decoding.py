@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -95,7 +96,6 @@ def file(tmp_path):
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
-            tifffile = pytest.importorskip("tifffile")
             tifffile.imwrite(path, content, **options)
         return path
 
