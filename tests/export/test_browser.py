@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from flaxae.commands import main as cli
-from tests.fixtures.synthetic_run import COLORS, make_run
+from tests.fixtures.synthetic_run import COLORS, make_run, solid_images
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -83,6 +83,21 @@ def exported(tmp_path, monkeypatch):
     return workdir, splits["test"]
 
 
+@pytest.fixture
+def of_a_folder(tmp_path, monkeypatch):
+    """The export of 2,000 files in three sub-folders, which are their classes."""
+    monkeypatch.setenv("FLAXAE_STORE_DIR", str(tmp_path / "store"))
+    make_run(tmp_path / "run", monkeypatch)
+    split = solid_images(2000)
+    for row, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+        folder = tmp_path / "images" / split.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{row}.png")
+    words = ["--images", str(tmp_path / "images"), "--output-dir", str(tmp_path / "map")]
+    assert cli.main(["embed", "--workdir", str(tmp_path / "run"), *words]) == 0
+    return tmp_path / "map"
+
+
 @pytest.mark.parametrize("place", ["workdir", "moved"])
 def test_tensorboard_serves_every_file(exported, tmp_path, place):
     logdir, split = exported
@@ -108,10 +123,14 @@ def test_tensorboard_serves_every_file(exported, tmp_path, place):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
-def test_thumbnails_in_the_browser_match_the_metadata(exported, tmp_path):
+@pytest.mark.parametrize(
+    ("export", "points"), [("exported", POINTS), ("of_a_folder", 2000)], ids=["split", "folder"]
+)
+def test_thumbnails_in_the_browser_match_the_metadata(export, points, request, tmp_path):
     from playwright.sync_api import sync_playwright
 
-    logdir, _ = exported
+    made = request.getfixturevalue(export)
+    logdir = made[0] if isinstance(made, tuple) else made
     with tensorboard(logdir, tmp_path / "log.txt") as address, sync_playwright() as playwright:
         wait_for(lambda: json.loads(fetch(address, "runs")))
         browser = playwright.chromium.launch_persistent_context(
@@ -131,7 +150,7 @@ def test_thumbnails_in_the_browser_match_the_metadata(exported, tmp_path):
         said = shown(
             lambda: re.search(r"Points: ([1-9]\d*) .*Dimension: (\d+)", frame.evaluate(TEXT))
         )
-        assert said.groups() == (str(POINTS), str(DIMENSIONS))
+        assert said.groups() == (str(points), str(DIMENSIONS))
         page.mouse.click(340, 850)  # on the background, which stops the initial rotation
         page.wait_for_timeout(2000)  # until the initial animation has ended
         turns = itertools.count()
