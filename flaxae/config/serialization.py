@@ -124,7 +124,7 @@ _NEW_IN = {
             "targets",
             "images_key",
             "labels_key",
-        )
+        ),
     },
 }
 

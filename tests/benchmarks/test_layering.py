@@ -47,5 +47,13 @@ def test_no_import_is_circular():
 
 def test_every_room_starts_by_its_name():
     rooms = {room_of(module) for module in MODULES} - {"", "common"}
-    assert rooms == {"layouts", "train_step", "scaling", "whole_run", "quality", "time_to_quality"}
+    assert rooms == {
+        "data",
+        "layouts",
+        "train_step",
+        "scaling",
+        "whole_run",
+        "quality",
+        "time_to_quality",
+    }
     assert all(f"benchmarks.{room}.__main__" in MODULES for room in rooms)
