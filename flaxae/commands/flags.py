@@ -90,7 +90,8 @@ def _argument(f: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     if get_origin(kind) is Literal:
         choices = get_args(kind)
     if choices is not None:
-        return {"choices": tuple(choices), "required": required}
+        kind = int if all(isinstance(choice, int) for choice in choices) else str
+        return {"type": kind, "choices": tuple(choices), "required": required}
     converter: Callable[[str], Any] = kind
     metavar = {int: "N", float: "X"}.get(converter, "TEXT")
     return {"type": converter, "metavar": metavar, "required": required}

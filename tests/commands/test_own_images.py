@@ -59,6 +59,19 @@ def test_where_the_store_lies_is_said_on_stderr(photos, capfd):
     assert line.startswith(f"note: 70 images of {photos} are in the store: {photos.parent}/store/")
 
 
+def test_every_flag_of_decoding(photos):
+    flags = """--image-size 9 10 --channels 1 --fit pad --background 1 2 3 --bad-files 0.2
+        --range 0 4095 --store-dir elsewhere --workdir flags --data-on-device"""
+    words = flags.split()
+    assert command("train", "--dataset", "photos/", "--epochs", 1, *SMALL, *words) == 0
+    config = flaxae.load("flags").config
+    assert (config.data.image_size, config.data.channels) == ((9, 10), 1)
+    assert (config.data.fit, config.data.background) == ("pad", (1, 2, 3))
+    assert config.data.range == (0.0, 4095.0)
+    assert config.device.data_on_device == "on"
+    assert (photos.parent / "elsewhere").is_dir()
+
+
 def test_a_changed_folder_is_not_gone_on_with(run, photos, capsys):
     for row, image in enumerate(blots(20)):
         save(photos / "ant" / f"new{row}.png", image)
