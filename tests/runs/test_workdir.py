@@ -110,9 +110,21 @@ def test_a_description_of_the_dataset_is_kept(workdir):
 
 def test_other_images_are_refused(workdir):
     start(workdir, checkpoint=True)
-    with pytest.raises(InputError, match=r"trained on other images \(sha256 abc, now def\)"):
+    message = r"trained on other images \(as many, but their sha256 was abc, now def\)"
+    with pytest.raises(InputError, match=message):
         start(workdir, dataset=DATASET._replace(digest="def"))
+    more = DATASET._replace(digest="def", sizes={**DATASET.sizes, "train": 5})
+    with pytest.raises(InputError, match=r"other images \(train had 4 and has 5\)"):
+        start(workdir, dataset=more)
+    larger = DATASET._replace(digest="def", image_shape=(10, 7, 1))
+    with pytest.raises(InputError, match=r"shape \(9, 7, 1\), now \(10, 7, 1\)"):
+        start(workdir, dataset=larger)
     assert read_dataset_info(workdir) == DATASET
+
+
+def test_a_run_that_knows_no_digest_of_its_images_continues(workdir):
+    start(workdir, checkpoint=True, dataset=DATASET._replace(digest=None))
+    start(workdir, dataset=DATASET)
 
 
 def test_a_run_of_flaxae_0_1_has_no_description_and_continues(workdir):
