@@ -17,7 +17,14 @@ from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
 from flaxae.runs.profile import Profile
-from flaxae.runs.workdir import CHECKPOINTS, describe, read_config, read_dataset_info
+from flaxae.runs.workdir import (
+    CHECKPOINTS,
+    DatasetInfo,
+    change,
+    describe,
+    read_config,
+    read_dataset_info,
+)
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs
 
 
@@ -71,16 +78,31 @@ def open_run(
     `restored` is the state if it is known already, and need not be read from a checkpoint.
     """
     config = read_config(workdir)
+    kept = read_dataset_info(workdir)
 
     def limited_splits() -> Splits:
-        found = open_source(config.data).splits() if splits is None else splits()
-        return limit_training(found, config.data.train_limit)
+        source = open_source(config.data) if splits is None else None
+        found = limit_training(source.splits() if source else splits(), config.data.train_limit)
+        if source is not None and kept is not None:
+            _require_same(workdir, kept, describe(kept.name, found, source.digest()))
+        return found
 
     # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
-    dataset = read_dataset_info(workdir) or describe(config.data.dataset, limited_splits(), None)
+    dataset = kept or describe(config.data.dataset, limited_splits(), None)
     model = config.model.build(config.compute, dataset.image_shape)
     restored = restored or _restore(workdir, config, model, checkpoint)
     return Run(workdir, config, dataset, model, restored, limited_splits, profile)
+
+
+def _require_same(workdir: Path, kept: DatasetInfo, now: DatasetInfo) -> None:
+    """Raises InputError if the run's images have changed since it was trained."""
+    # Without a digest, nothing is known of the images.
+    same = kept.digest is None or (kept.digest, kept.class_names) == (now.digest, now.class_names)
+    if not same or kept.image_shape != now.image_shape:
+        raise InputError(
+            f"{workdir} was trained on other images ({change(kept, now)}); restore them, train "
+            "again in another --workdir, or give --images to look at others"
+        )
 
 
 def _restore(

@@ -83,6 +83,8 @@ def train(
         raise InputError(f"config is a {type(config).__name__}; expected a flaxae.TrainConfig")
     _refuse_silent(callbacks)
     if isinstance(images, (str, Path)):
+        if labels is not None:
+            raise InputError("labels came with a path; give them as the config's data.labels")
         config, images = _of_path(config, str(images)), None
     config = config.with_absolute_paths()
     source = _source(config, images, labels)

@@ -85,7 +85,8 @@ class TrainConfig(Options):
         """The absolute path of the run's folder; its default carries the name of a preset."""
         dataset = self.data.dataset
         if is_path(dataset):
-            dataset = Path(dataset).expanduser().absolute().name or "images"
+            name = Path(dataset).expanduser().absolute().name
+            dataset = re.sub(r"[^\w. -]+", "-", name)[:80] or "images"
         name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
         return Path(name).expanduser().absolute()
 

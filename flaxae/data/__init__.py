@@ -1,5 +1,6 @@
 """Images in: the sources, the store of decoded images, and batches."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -60,7 +61,7 @@ class DataConfig(Options):
         self._check_decoding()
         from flaxae.data.sources import SOURCES  # which imports this module
 
-        if self.dataset in SOURCES or is_path(self.dataset):
+        if self.dataset in SOURCES or is_path(self.dataset) or os.path.exists(self.dataset):
             return
         known_form = re.fullmatch(r"(tfds:)?\w+(/[\w.-]+)?(:[\d.]+)?", self.dataset) is not None
         expected = "name, name/config or name:version of a dataset, or a path such as ./images"
@@ -77,6 +78,8 @@ class DataConfig(Options):
         if span is not None:
             fits = len(span) == 2 and span[0] < span[1] and all(abs(v) < 1e30 for v in span)
             require(fits, "--range", _text(span), "two numbers, the smaller one first")
+        for name in ("labels", "targets", "store_dir"):
+            require(getattr(self, name) != "", f"--{name.replace('_', '-')}", "''", "a path")
         require(0 <= self.bad_files <= 1, "--bad-files", self.bad_files, "a share in 0..1")
 
 

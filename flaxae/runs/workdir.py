@@ -12,6 +12,7 @@ import msgspec
 
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
+from flaxae.data.file_names import printable
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
 
@@ -165,13 +166,13 @@ def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Trai
     # Without a digest, nothing is known of the images: a dataset of TFDS, or flaxae 0.1.
     if before is not None and before.digest is not None and before.digest != dataset.digest:
         raise InputError(
-            f"{workdir} was trained on other images ({_change(before, dataset)}); give the same "
+            f"{workdir} was trained on other images ({change(before, dataset)}); give the same "
             "images to continue it, or another --workdir to train on these"
         )
     return config
 
 
-def _change(before: DatasetInfo, now: DatasetInfo) -> str:
+def change(before: DatasetInfo, now: DatasetInfo) -> str:
     """What differs between the images of two starts."""
     sizes = [
         f"{name} had {before.sizes.get(name, 0):,} and has {size:,}"
@@ -180,6 +181,9 @@ def _change(before: DatasetInfo, now: DatasetInfo) -> str:
     ]
     if before.image_shape != now.image_shape:
         return f"shape {before.image_shape}, now {now.image_shape}"
+    if before.class_names != now.class_names:
+        names = [", ".join(map(printable, info.class_names[:5])) for info in (before, now)]
+        return f"their classes were {names[0]} and are {names[1]}"
     return ", ".join(sizes) or f"as many, but their sha256 was {before.digest}, now {now.digest}"
 
 

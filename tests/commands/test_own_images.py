@@ -81,6 +81,23 @@ def test_a_changed_folder_is_not_gone_on_with(run, photos, capsys):
     assert "another --workdir" in error
 
 
+def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
+    (photos / "ant" / "00 ü.png").unlink()
+    for name in ("evaluate", "embed", "reconstruct"):
+        assert command(name, "--workdir", run) == 2
+        error = capsys.readouterr().err
+        assert "was trained on other images" in error
+        assert "--images to look at others" in error
+    assert command("evaluate", "--workdir", run, "--images", photos) == 0
+
+
+def test_a_folder_of_any_name_is_a_dataset(photos):
+    photos.rename(photos.parent / "my-photos of 2024")
+    words = ("--dataset", "my-photos of 2024", "--epochs", 1)
+    assert command("train", *words, *SMALL) == 0
+    assert (photos.parent / "runs" / "convolutional-my-photos of 2024").is_dir()
+
+
 def test_new_images_are_embedded_with_their_file_names(run, tmp_path):
     for row, image in enumerate(blots(5, (30, 30, 3))):
         save(tmp_path / "new" / f"{row}\tä.png", image)

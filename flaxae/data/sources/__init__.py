@@ -56,9 +56,34 @@ _NAMES = "flaxae.data.sources.tfds:TfdsSource"
 
 def open_source(config: DataConfig) -> Source:
     """The source of the dataset that `config` names; imports its module if need be."""
-    entry = SOURCES.get(config.dataset, _by_form(config.dataset))
+    form = _by_form(config.dataset)
+    if config.dataset not in SOURCES:
+        _refuse_unused(config, form)
+    entry = SOURCES.get(config.dataset, form)
     make = pkgutil.resolve_name(entry) if isinstance(entry, str) else entry
     return make(config)
+
+
+_KINDS = {_FOLDER: "a folder of images", _ARRAYS: "an array file", _NAMES: "a dataset by name"}
+# Options of files -> what can have them; the others are for every dataset.
+_OF_FILES = ("image_size", "channels", "fit", "background", "labels", "targets")
+_FOR = {name: (_FOLDER,) for name in _OF_FILES} | {
+    "images_key": (_ARRAYS,),
+    "labels_key": (_ARRAYS,),
+    "range": (_FOLDER, _ARRAYS),
+}
+
+
+def _refuse_unused(config: DataConfig, form: str) -> None:
+    """Raises InputError for an option that the dataset would ignore."""
+    default = DataConfig()
+    for name, forms in _FOR.items():
+        if form not in forms and getattr(config, name) != getattr(default, name):
+            wanted = " or ".join(_KINDS[each] for each in forms)
+            raise InputError(
+                f"--{name.replace('_', '-')} is for {wanted}, and {config.dataset} is "
+                f"{_KINDS[form]}; leave it out"
+            )
 
 
 def _by_form(dataset: str) -> str:

@@ -94,7 +94,7 @@ def open_entry(config: DataConfig, listing: Listing) -> Entry:
         fingerprint=hashlib.sha256(options.encode() + identities.tobytes()).hexdigest(),
         rows=len(paths),
         image_shape=shape,
-        decode=lambda rows: _chunks(rows, paths, targets, how, shape),
+        decode=lambda rows: _chunks(rows, paths, targets, how, shape, config.channels is None),
         identities=identities,
         has_targets=targets is not None,
     )
@@ -165,12 +165,21 @@ def _chunks(
     targets: Sequence[str] | None,
     how: Decoding,
     shape: Shape,
+    guessed: bool,
 ) -> Iterator[Chunk]:
-    """Decodes the files of these rows in threads, a bounded number at a time."""
+    """Decodes the files of these rows in threads, a bounded number at a time.
+
+    `guessed` says that the number of channels was learned from some of the files only.
+    """
     size = max(_CHUNK_BYTES // int(np.prod(shape)), 1)
 
     def one(path: str) -> Decoded | str:
         try:
+            if guessed and how.channels == 1 and probe(Path(path), how.most_pixels)[2] == 3:
+                raise InputError(
+                    f"{printable(path)} is in color, and files that were looked at before are "
+                    "gray; give --channels 3, or --channels 1 to make all of them gray"
+                )
             found = decode(Path(path), how)
         except BadImage as error:
             return str(error)

@@ -75,13 +75,15 @@ def split_numbers(entry: Entry, given: Int8[np.ndarray, " rows"] | None) -> np.n
 
 
 def content_digest(splits: dict[str, Split], entry: Entry) -> str:
-    """The sha256 of the splits' pixels, by their hashes, in order."""
+    """The sha256 of the splits' pixels and targets, by their hashes, in order."""
     total = hashlib.sha256()
     for name in SPLITS:
         images = splits[name].images
         assert isinstance(images, StoredImages)
         total.update(f"{name} {images.shape}".encode())
         total.update(entry.hashes[images.rows].tobytes())
+        if entry.targets is not None:
+            total.update(entry.target_hashes[images.rows].tobytes())
     return total.hexdigest()
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from flaxae.data.store.files import (
     DESCRIPTION,
     GOOD,
     IMAGES,
+    MARKER,
     RECORD,
     ROWS,
     TARGETS,
@@ -31,6 +33,7 @@ from flaxae.data.store.images import Checksums
 from flaxae.data.store.plan import Chunk, Entry, Plan
 from flaxae.errors import InputError, RunError
 
+logger = logging.getLogger("flaxae.data")
 PARTIAL = ".partial"  # suffix of an entry that is being written
 _OLD = ".old"
 _COPY_ROWS = 4096
@@ -130,9 +133,11 @@ def _open_records(scratch: Path, plan: Plan, root: Path) -> Any:
             records = np.lib.format.open_memmap(path, "r+")
             if records.shape == (plan.rows,) and records.dtype == RECORD:
                 return records
-    shutil.rmtree(scratch, ignore_errors=True)
+    if (scratch / MARKER).exists():
+        shutil.rmtree(scratch)
     _require_room(root, plan)
     scratch.mkdir(parents=True)
+    (scratch / MARKER).touch()
     # Written, not only sized: a mapped page without a block on disk ends the process by SIGBUS.
     np.save(path, np.zeros(plan.rows, RECORD))
     marker.write_text(plan.fingerprint)
@@ -190,8 +195,9 @@ def _copy_known(folder: Path, writer: _Writer) -> None:
     ]
     for first in range(0, len(pairs), _COPY_ROWS):
         new_rows, old_rows = np.array(pairs[first : first + _COPY_ROWS]).T
-        targets = None if old.targets is None else old.targets.read(old_rows)
-        writer.add(Chunk(old.images.read(old_rows), targets, old.labels[old_rows]), new_rows)
+        with contextlib.suppress(RunError):  # damaged rows are decoded again
+            targets = None if old.targets is None else old.targets.read(old_rows)
+            writer.add(Chunk(old.images.read(old_rows), targets, old.labels[old_rows]), new_rows)
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -259,7 +265,11 @@ def _lock(root: Path, name: str) -> Iterator[None]:
             "--store-dir"
         ) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting for another process that decodes the same images")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from flaxae.data import DataConfig
 from flaxae.data.store.build import PARTIAL, Progress, build, is_locked, megabytes
-from flaxae.data.store.files import DESCRIPTION, find
+from flaxae.data.store.files import DESCRIPTION, MARKER, find
 from flaxae.data.store.plan import Entry, Plan
 
 logger = logging.getLogger("flaxae.data")
@@ -32,9 +32,6 @@ class Kept(NamedTuple):
     shape: tuple[int, ...]
     size: int  # bytes on disk
     state: str  # "complete", "being written", "interrupted", "damaged", or "source gone"
-
-
-_NAME = re.compile(r"[\w-]+-[0-9a-f]{12}(\.partial|\.old)?")
 
 
 def store_root(config: DataConfig) -> Path:
@@ -72,7 +69,7 @@ def build_shown(root: Path, plan: Plan) -> Entry:
 def kept(root: Path) -> list[Kept]:
     """All entries, by name; other folders are not looked at."""
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [_kept(f) for f in folders if _NAME.fullmatch(f.name) and f.is_dir()]
+    return [_kept(f) for f in folders if (f / MARKER).is_file() and not f.is_symlink()]
 
 
 def prune(root: Path, names: list[str]) -> list[Kept]:
@@ -86,7 +83,7 @@ def prune(root: Path, names: list[str]) -> list[Kept]:
         gone = [e for e in kept(root) if e.state not in ("complete", "being written")]
     for entry in gone:
         shutil.rmtree(root / entry.name, ignore_errors=True)
-    return gone
+    return [entry for entry in gone if not (root / entry.name).exists()]
 
 
 def folder_size(folder: Path) -> int:

@@ -14,6 +14,7 @@ from flaxae.data.store.plan import Entry, Plan
 
 VERSION = 1
 DESCRIPTION = "description.json"
+MARKER = "made-by-flaxae"  # without it, a folder is no entry and never deleted
 IMAGES, TARGETS, ROWS = "images.u8", "targets.u8", "rows.npy"
 RECORD = np.dtype(
     [
@@ -53,15 +54,16 @@ def describe(scratch: Path, plan: Plan, records: Any, of_images: np.ndarray | No
         path, offset = where[name]
         sums = of_images if name == IMAGES else None
         if sums is None:
-            sums = checksums(np.memmap(path, np.uint8, "r", offset, shape))
+            sums = checksums(path, shape, offset)
         np.save(scratch / f"{name}.crc.npy", sums)
     notes: Counter[str] = Counter()
     bad: dict[str, str] = {}
     with contextlib.suppress(FileNotFoundError):
         for line in (scratch / "remarks.jsonl").read_text().splitlines():
-            remark = json.loads(line)
-            notes.update(remark["notes"])
-            bad |= remark["bad"]
+            with contextlib.suppress(ValueError):  # a line that a kill or a full disk cut short
+                remark = json.loads(line)
+                notes.update(remark["notes"])
+                bad |= remark["bad"]
     description = {
         "version": VERSION,
         "fingerprint": plan.fingerprint,
@@ -70,7 +72,10 @@ def describe(scratch: Path, plan: Plan, records: Any, of_images: np.ndarray | No
         "targets": plan.has_targets,
         "in_place": [str(plan.in_place[0]), plan.in_place[1]] if plan.in_place else None,
         "rows_sha256": hashlib.sha256(np.ascontiguousarray(records).tobytes()).hexdigest(),
-        "bad": {row: why for row, why in bad.items() if records["state"][int(row)] == BAD},
+        "bad": {
+            str(row): bad.get(str(row), "cannot be decoded")
+            for row in np.flatnonzero(records["state"] == BAD).tolist()
+        },
         "notes": notes,
         "facts": dict(plan.facts),
     }
@@ -85,11 +90,11 @@ def read(folder: Path, description: dict[str, Any]) -> Entry:
         raise ValueError(f"{folder / ROWS} is damaged")
     given = description["in_place"]
     path, offset = (Path(given[0]), given[1]) if given else (folder / IMAGES, 0)
-    images = ImageFile(path, shape, offset, np.load(folder / f"{IMAGES}.crc.npy"))
+    images = ImageFile(folder, path, shape, offset, np.load(folder / f"{IMAGES}.crc.npy"))
     targets = None
     if description["targets"]:
         sums = np.load(folder / f"{TARGETS}.crc.npy")
-        targets = ImageFile(folder / TARGETS, shape, 0, sums)
+        targets = ImageFile(folder, folder / TARGETS, shape, 0, sums)
     bad = {int(row): why for row, why in description["bad"].items()}
     return Entry(
         folder,
@@ -97,6 +102,7 @@ def read(folder: Path, description: dict[str, Any]) -> Entry:
         targets,
         np.ascontiguousarray(records["label"]),
         np.ascontiguousarray(records["hash"]),
+        np.ascontiguousarray(records["target_hash"]),
         records["state"] == GOOD,
         bad,
         description["notes"],

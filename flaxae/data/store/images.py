@@ -1,5 +1,6 @@
 """Images in a file on disk, read by rows; every block is checked when it is first read."""
 
+import contextlib
 import os
 import zlib
 from collections.abc import Sequence
@@ -18,11 +19,15 @@ BLOCK_BYTES = 2**16  # small, because a random row makes its whole block be read
 class ImageFile:
     """Rows of uint8 images [N, H, W, C] in a file, from the byte `offset` on.
 
-    A file of more than half of the available memory is read row by row. Others are mapped, which
-    is faster for rows that the system's cache already holds.
+    `folder` is the entry's. A file of more than half of the available memory is read row by row,
+    and so is one outside the entry, because a map of a file that somebody cuts off ends the
+    process. Others are mapped, which is faster for rows that the system's cache already holds.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], offset: int, checksums: Any) -> None:
+    def __init__(
+        self, folder: Path, path: Path, shape: tuple[int, ...], offset: int, checksums: Any
+    ) -> None:
+        self.folder = folder
         self.path = path
         self.shape = shape
         self.row_bytes = int(np.prod(shape[1:]))
@@ -30,9 +35,15 @@ class ImageFile:
         self._checksums = checksums  # uint32, one for each block
         self._checked = np.zeros(len(checksums), bool)
         self._block_rows = block_rows(shape)
-        self._mapped = np.memmap(path, np.uint8, "r", offset, shape)
-        large = self._mapped.nbytes > available_memory() / 2
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if large else None
+        size = shape[0] * self.row_bytes
+        if path.stat().st_size < offset + size:
+            raise ValueError(f"{path} is shorter than its images")
+        self._descriptor: int | None = None
+        self._mapped: np.ndarray | None = None
+        if path.parent != folder or size > available_memory() / 2:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            self._mapped = np.memmap(path, np.uint8, "r", offset, shape)
 
     def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n height width channels"]:
         """These rows, in memory.
@@ -44,8 +55,9 @@ class ImageFile:
         if not self._checked[blocks].all():
             for block in np.unique(blocks):
                 self._check(int(block))
-        if self._descriptor is None:
+        if self._mapped is not None:
             return self._mapped[rows]
+        assert self._descriptor is not None
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for image, row in zip(images, rows.tolist(), strict=True):
             at = self._offset + row * self.row_bytes
@@ -58,16 +70,19 @@ class ImageFile:
             return
         first = block * self._block_rows
         if zlib.crc32(self._block_bytes(first)) != self._checksums[block]:
+            with contextlib.suppress(OSError):
+                (self.folder / "description.json").unlink()  # so that the next start decodes anew
             raise RunError(
-                f"{self.path} is damaged near image {first}: its checksum is another; decode it "
-                "again after python run.py data --prune"
+                f"{self.path} is damaged near image {first}, or was changed: its checksum is "
+                "another; the next start decodes the images anew"
             )
         self._checked[block] = True
 
     def _block_bytes(self, first: int) -> Any:
         """The bytes of a block; a map would read far more of a file that is not cached."""
-        if self._descriptor is None:
+        if self._mapped is not None:
             return np.ascontiguousarray(self._mapped[first : first + self._block_rows]).data
+        assert self._descriptor is not None
         last = min(first + self._block_rows, self.shape[0])
         size, at = (last - first) * self.row_bytes, self._offset + first * self.row_bytes
         return os.pread(self._descriptor, size, at)
@@ -103,8 +118,8 @@ class StoredImages:
 
     @property
     def folder(self) -> Path:
-        """The folder of the file."""
-        return self._file.path.parent
+        """The entry's folder."""
+        return self._file.folder
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -159,12 +174,21 @@ class Checksums:
         return self._values if self._done == self._rows else None
 
 
-def checksums(images: np.ndarray) -> UInt32[np.ndarray, " blocks"]:
-    """CRC-32 of every block of the images."""
-    found = Checksums(images.shape)
-    size = block_rows(images.shape)
-    for first in range(0, len(images), size):
-        found.add(images[first : first + size])
+def checksums(path: Path, shape: tuple[int, ...], offset: int) -> UInt32[np.ndarray, " blocks"]:
+    """CRC-32 of every block of the images in a file.
+
+    Raises:
+        OSError: the file ends before its images.
+    """
+    found, size = Checksums(shape), block_rows(shape)
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for first in range(0, shape[0], size):
+            rows = min(size, shape[0] - first)
+            part = file.read(rows * int(np.prod(shape[1:])))
+            if len(part) < rows * int(np.prod(shape[1:])):
+                raise OSError(f"{path} was cut off while it was read")
+            found.add(np.frombuffer(part, np.uint8).reshape(rows, *shape[1:]))
     values = found.values()
     assert values is not None
     return values

@@ -53,6 +53,7 @@ class Entry(NamedTuple):
     targets: ImageFile | None
     labels: Int32[np.ndarray, " examples"]  # 0 where the source gave none
     hashes: UInt64[np.ndarray, " examples"]  # of each image's pixels
+    target_hashes: UInt64[np.ndarray, " examples"]  # 0 without targets
     good: np.ndarray  # bool: the row has an image
     bad: Mapping[int, str]  # row -> why it has none
     notes: Mapping[str, int]

@@ -133,6 +133,39 @@ def test_a_gray_folder_has_one_channel(tmp_path, config):
     assert split.labels is None
 
 
+def test_color_that_was_not_looked_at_is_not_made_gray(tmp_path, config, monkeypatch):
+    monkeypatch.setattr("flaxae.data.sources.folder._PROBED", 2)
+    for row, image in enumerate(pictures(40, (5, 5, 1))):
+        save(tmp_path / "photos" / f"{row:02}.png", image)
+    save(tmp_path / "photos" / "07.png", pictures(1, (5, 5, 3))[0])
+    with pytest.raises(InputError, match=r"07\.png is in color.*--channels 3"):
+        open_source(config).splits()
+    assert open_source(replace(config, channels=3)).splits()["train"].image_shape == (5, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        ("x.npy", {"targets": "clean"}, "--targets is for a folder of images, and .*an array file"),
+        ("mnist_5k", {"image_size": (4, 4)}, "--image-size is for .* is a dataset by name"),
+        ("mnist_5k", {"range": (0.0, 9.0)}, "--range is for a folder of images or an array file"),
+        ("photos/", {"images_key": "x"}, "--images-key is for an array file"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(dataset, options, message):
+    with pytest.raises(InputError, match=message):
+        open_source(DataConfig(dataset=dataset, **options))
+
+
+def test_other_targets_are_another_dataset(photos, config, tmp_path):
+    for row, image in enumerate(photos[1]):
+        save(tmp_path / "clean" / ("ant", "bee")[row % 2] / f"{row:02}.png", 255 - image)
+    paired = replace(config, targets=str(tmp_path / "clean"))
+    before = open_source(paired).digest()
+    save(tmp_path / "clean" / "ant" / "00.png", pictures(1)[0])
+    assert open_source(paired).digest() != before
+
+
 def test_bad_files_are_named_and_too_many_stop(photos, config, caplog):
     (photos[0] / "ant" / "torn.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"1 of 61 files hold no image.*ant/torn\.png.*0\.01"):

@@ -178,6 +178,7 @@ def test_an_array_in_place_is_not_copied(tmp_path):
     entry = build(tmp_path / "store", plan(in_place=(path, path.stat().st_size - IMAGES.nbytes)))
     np.testing.assert_array_equal(everything(entry.images), IMAGES)
     assert not (entry.folder / "images.u8").exists()
+    assert StoredImages(entry.images, np.arange(3)).folder == tmp_path / "store" / "toys"
 
 
 def test_a_flipped_byte_is_found_when_it_is_first_read(tmp_path):
@@ -187,8 +188,25 @@ def test_a_flipped_byte_is_found_when_it_is_first_read(tmp_path):
     content[1234] ^= 1
     path.write_bytes(content)
     images = StoredImages(find(tmp_path, "toys", "one").images, np.arange(50))
-    with pytest.raises(RunError, match=r"images\.u8 is damaged near image 0.*data --prune"):
+    with pytest.raises(RunError, match=r"u8 is damaged near image 0.*next start decodes"):
         images[np.array([30])]
+    again = build(tmp_path, plan())
+    np.testing.assert_array_equal(everything(again.images), IMAGES)
+
+
+def test_damaged_rows_are_not_copied_into_a_new_entry(tmp_path):
+    identities = np.arange(50, dtype=np.uint64)
+    path = build(tmp_path, plan(identities=identities)).folder / "images.u8"
+    path.write_bytes(bytes(len(path.read_bytes())))
+    entry = build(tmp_path, plan(fingerprint="two", identities=identities))
+    np.testing.assert_array_equal(everything(entry.images), IMAGES)
+
+
+def test_a_remark_that_was_cut_short_is_skipped(tmp_path):
+    with pytest.raises(Killed):
+        build(tmp_path, interrupted())
+    (tmp_path / f"toys{PARTIAL}" / "remarks.jsonl").write_text('{"bad": {"1')
+    np.testing.assert_array_equal(everything(build(tmp_path, plan()).images), IMAGES)
 
 
 @pytest.mark.parametrize("name", ["rows.npy", "description.json", "images.u8.crc.npy", "images.u8"])

@@ -36,7 +36,8 @@ def three(tmp_path):
     build(root, plan(name=names[1], source=str(tmp_path / "absent")))
     with pytest.raises(Killed):
         build(root, interrupted(name=names[2]))
-    (root / "stranger").mkdir()
+    (root / "stranger-202401011230").mkdir()  # a name like that of an entry
+    (root / "stranger-202401011230" / "precious.txt").touch()
     return root, names
 
 
@@ -52,7 +53,7 @@ def test_prune_deletes_what_nothing_needs_and_nothing_else(three):
     root, names = three
     assert [entry.name for entry in prune(root, [])] == [names[1], f"{names[2]}.partial"]
     left = {path.name for path in root.iterdir() if path.is_dir()}
-    assert left == {names[0], "stranger"}
+    assert left == {names[0], "stranger-202401011230"}
 
 
 def test_prune_by_name(three):

@@ -1,19 +1,23 @@
+import zlib
+
 import numpy as np
 import pytest
 
 from flaxae.data.store import images as reading
-from flaxae.data.store.images import ImageFile, StoredImages, block_rows, checksums
+from flaxae.data.store.images import Checksums, ImageFile, StoredImages, block_rows, checksums
+from flaxae.errors import RunError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3000, 7, 6, 1), np.uint8)
 
 
-@pytest.fixture(params=["mapped", "row by row"])
+@pytest.fixture(params=["mapped", "row by row", "in place"])
 def file(request, tmp_path, monkeypatch):
     if request.param == "row by row":
         monkeypatch.setattr(reading, "available_memory", lambda: 1000)
     path = tmp_path / "images.u8"
     path.write_bytes(b"header" + IMAGES.tobytes())
-    return ImageFile(path, IMAGES.shape, 6, checksums(IMAGES))
+    folder = tmp_path if request.param != "in place" else tmp_path / "entry"
+    return ImageFile(folder, path, IMAGES.shape, 6, checksums(path, IMAGES.shape, 6))
 
 
 ROWS = np.random.default_rng(1).permutation(3000)[:700]
@@ -54,11 +58,31 @@ def test_a_part_and_a_join_are_views(file):
 
 
 def test_images_of_two_files_are_not_joined(file, tmp_path):
-    other = ImageFile(file.path, IMAGES.shape, 6, checksums(IMAGES))
+    sums = checksums(file.path, IMAGES.shape, 6)
+    other = ImageFile(tmp_path, file.path, IMAGES.shape, 6, sums)
     assert StoredImages.join([StoredImages(f, ROWS) for f in (file, other)]) is None
 
 
 def test_blocks_are_of_64_kib():
     assert block_rows((3000, 7, 6, 1)) == 65536 // 42
     assert block_rows((3, 1000, 1000, 3)) == 1
-    assert len(checksums(IMAGES)) == -(-3000 // (65536 // 42))
+
+
+@pytest.mark.parametrize("size", [1, 700, 1560, 2999])
+def test_checksums_are_those_of_zlib_however_the_images_come(size):
+    found, rows = Checksums(IMAGES.shape), block_rows(IMAGES.shape)
+    for first in range(0, 3000, size):
+        assert found.values() is None
+        found.add(IMAGES[first : first + size])
+    expected = [zlib.crc32(IMAGES[i : i + rows].tobytes()) for i in range(0, 3000, rows)]
+    assert found.values().tolist() == expected
+
+
+def test_a_file_that_is_cut_off_while_it_is_open_is_an_error_and_no_signal(tmp_path):
+    path = tmp_path / "scans.u8"
+    path.write_bytes(IMAGES.tobytes())
+    sums = checksums(path, IMAGES.shape, 0)
+    file = ImageFile(tmp_path / "entry", path, IMAGES.shape, 0, sums)
+    path.write_bytes(b"")
+    with pytest.raises(RunError, match=r"scans\.u8"):
+        StoredImages(file, ROWS)[:5]
