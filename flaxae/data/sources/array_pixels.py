@@ -14,9 +14,9 @@ def pixels_of(
 ) -> UInt8[np.ndarray, "examples height width channels"]:
     """Images [N, H, W] or [N, H, W, C] of any type as bytes [N, H, W, C]; C is 1 or 3.
 
-    With `value_range`, black and white, numbers are mapped linearly and clipped. Without it bytes
-    stay as they are, False and True become 0 and 255, of uint16 the high byte is taken, other
-    whole numbers must be in 0..255, and floats in 0..1 are rounded to 8 bits.
+    Bytes stay as they are, and False and True become 0 and 255. Other numbers are mapped linearly
+    and clipped with `value_range`, black and white. Without it, of uint16 the high byte is taken,
+    other whole numbers must be in 0..255, and floats in 0..1 are rounded to 8 bits.
 
     Raises:
         InputError: another shape or type, or values out of range; the message says what came.
@@ -25,11 +25,11 @@ def pixels_of(
     require_numbers(chunk.dtype, what)
     chunk = chunk[..., None] if chunk.ndim == 3 else chunk
     if chunk.dtype == bool:
-        chunk = (chunk.view(np.uint8) != 0) * np.uint8(255)  # a damaged file may hold other bytes
-    elif value_range is not None:
-        return _mapped(chunk, value_range, what)
+        return (chunk.view(np.uint8) != 0) * np.uint8(255)  # a damaged file may hold other bytes
     if chunk.dtype == np.uint8:
         return chunk
+    if value_range is not None:
+        return _mapped(chunk, value_range, what)
     if chunk.dtype == np.uint16:
         return (chunk >> 8).astype(np.uint8)
     most = 1 if chunk.dtype.kind == "f" else 255

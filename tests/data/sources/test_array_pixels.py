@@ -34,7 +34,8 @@ def test_numbers_become_bytes(kind, values, expected):
 @pytest.mark.parametrize(
     ("kind", "value_range", "values", "expected"),
     [
-        ("u1", (0.0, 16.0), [0, 8, 16, 17], [0, 128, 255, 255]),
+        ("u1", (0.0, 16.0), [0, 8, 16, 17], [0, 8, 16, 17]),  # it is for more than 8 bits
+        ("i8", (0.0, 16.0), [0, 8, 16, 17], [0, 128, 255, 255]),
         ("u2", (0.0, 4095.0), [0, 4095, 65535], [0, 255, 255]),
         ("i2", (-1000.0, 1000.0), [-2000, -1000, 0, 1000], [0, 0, 128, 255]),
         ("f4", (-1.0, 1.0), [-1, 0, 1, 2], [0, 128, 255, 255]),
@@ -66,7 +67,7 @@ def test_a_range_needs_numbers_and_an_extent():
     for value in (np.nan, np.inf):
         assert "with NaN or infinity" in refusal(pixels, [0, value], (0.0, 1.0))
     for value_range in ((1.0, 1.0), (1.0, 0.0), (0.0, np.inf), (np.nan, 1.0), (-1e308, 1e308)):
-        assert "--range got" in refusal(pixels, [0], value_range)
+        assert "--range got" in refusal(pixels, [0.0], value_range)
 
 
 def test_gray_images_get_a_channel():

@@ -32,6 +32,14 @@ def test_an_npy_is_read_where_it_lies(config, tmp_path):
     assert splits["train"].files is None
 
 
+def test_bytes_stay_as_they_are_whatever_the_range(config, tmp_path):
+    np.save(tmp_path / "scans.npy", IMAGES)
+    np.savez(tmp_path / "scans.npz", images=IMAGES)
+    for name in ("scans.npy", "scans.npz"):
+        splits = open_source(config(name, range=(10.0, 100.0))).splits()
+        assert sorted_rows(splits) == sorted(image.tobytes() for image in IMAGES)
+
+
 def test_an_npz_has_labels_and_is_split_as_the_array_in_python(config, tmp_path):
     from flaxae.data.sources.array import ArraySource
 
