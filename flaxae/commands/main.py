@@ -28,6 +28,7 @@ COMMANDS: dict[str, ModuleType] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 2 for bad input, 1 if a run cannot continue."""
+    _write_any_text()
     try:
         parser = _parser()
         found, unknown = parser.parse_known_args(arguments)
@@ -46,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _write_any_text() -> None:
+    r"""Characters that the terminal's encoding lacks, as in the locale C, are written as \u...."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(command: ModuleType, options: Any) -> int:

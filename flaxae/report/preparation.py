@@ -1,14 +1,15 @@
-"""What a person sees while images are decoded: a bar, and remarks on stderr."""
+"""What a person sees on stderr while images are decoded: a bar, and remarks of one line each."""
 
 import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flaxae.data.file_names import escaped
 from flaxae.data.store.entries import display
-from flaxae.report.terminal import console
 
 
 @contextlib.contextmanager
@@ -29,7 +30,7 @@ def shown() -> Iterator[None]:
 class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         word = "warning" if record.levelno >= logging.WARNING else "note"
-        print(f"{word}: {record.getMessage()}", file=sys.stderr, flush=True)
+        print(f"{word}: {escaped(record.getMessage())}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -40,7 +41,10 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(), transient=True, refresh_per_second=4) as progress:
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False
+    ) as progress:
         task = progress.add_task(title, total=None)
 
         def update(done: int, count: int) -> None:

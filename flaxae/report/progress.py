@@ -41,7 +41,8 @@ class TrainingDisplay:
         sizes = ", ".join(f"{name} {len(s.images):,}" for name, s in task.splits.items())
         shape = _shape(task.model.image_shape)
         name, batch_size = view.config.data.dataset, task.trainer.batch_size
-        out.print(f"dataset   {name}: {sizes}; images {shape}, batches of {batch_size}")
+        text = f"dataset   {name}: {sizes}; images {shape}, batches of {batch_size}"
+        out.print(text, markup=False, emoji=False)
         leaves = named_leaves(view.state.params)
         rows = [(name, _shape(leaf.shape), f"{leaf.size:,}") for name, leaf in leaves.items()]
         total = sum(leaf.size for leaf in leaves.values())

@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from flaxae.data.file_names import escaped
 
 if TYPE_CHECKING:
     from flaxae.evaluation.embedding_quality import EmbeddingQuality  # imports scikit-learn
@@ -71,14 +75,20 @@ def show_embedding_quality(
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table: text at the left, numbers at the right."""
-    table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    """Prints a table: text at the left, numbers at the right. No cell is read as markup."""
+    heads = map(escape, columns)
+    shown = escape(title) or None
+    table = Table(*heads, title=shown, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(table.columns):
         if all(row[index][:1].isdigit() for row in rows):
             column.justify = "right"
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_plain, row))
     console().print(table)
+
+
+def _plain(cell: str) -> Text:
+    return Text(escaped(cell))
 
 
 def console() -> Console:

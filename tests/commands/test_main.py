@@ -1,3 +1,4 @@
+import io
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from flaxae.config import TrainConfig
 from flaxae.config.flags import preset
 from flaxae.config.presets import PRESETS, Preset
 from flaxae.data import DataConfig
-from flaxae.errors import RunError
+from flaxae.errors import InputError, RunError
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.objectives import ObjectiveConfig
@@ -95,6 +96,21 @@ def test_what_goes_wrong_later_has_a_status_and_no_traceback(error, status, caps
     monkeypatch.setattr("flaxae.commands.train.run", fail)
     assert main(["train"]) == status
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
+    out, err = (io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+
+    def fail(options):
+        print("caf\u00e9 \udcff")
+        raise InputError("caf\u00e9")
+
+    monkeypatch.setattr("flaxae.commands.train.run", fail)
+    assert main(["train"]) == 2
+    assert out.buffer.getvalue() == b"caf\\xe9 \\udcff\n"
+    assert err.buffer.getvalue() == b"flaxae: error: caf\\xe9\n"
 
 
 @pytest.fixture
