@@ -1,6 +1,7 @@
 """A picture file for each image."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from flaxae.data.file_names import picture_name
 from flaxae.data.splits import Split
-from flaxae.errors import InputError
+from flaxae.errors import InputError, RunError
 from flaxae.report.figures import to_picture
 
 Images = UInt8[np.ndarray, "n height width channels"]
@@ -26,6 +27,7 @@ def write_pictures(
 
     Raises:
         InputError: the folder cannot be written, or a file of somebody else has such a name.
+        RunError: the disk fills up on the way; the pictures that are there are whole.
     """
     folder, count = folder.expanduser().absolute(), len(split.images)
     files = split.files or [None] * count
@@ -40,8 +42,24 @@ def write_pictures(
     for first in range(0, count, batch_size):
         pictures = draw(np.asarray(split.images[first : first + batch_size]))
         for path, picture in zip(paths[first:], pictures, strict=False):
-            path.write_bytes(png_bytes(picture))
+            try:
+                _write_whole(path, png_bytes(picture))
+            except OSError as error:
+                raise RunError(
+                    f"{folder} could not be written ({error.strerror or error}); make room there "
+                    "and repeat the command, or give another --output-dir"
+                ) from error
     return count
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Writes a temporary file, then renames it: half a picture would be taken for a stranger's."""
+    scratch = path.with_name(f".{os.getpid()}.flaxae-partial")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _is_own(path: Path) -> bool:
