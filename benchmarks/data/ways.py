@@ -29,13 +29,14 @@ def make_ways(images: np.ndarray, folder: Path, store: Path) -> dict[str, Way]:
     """All ways by name. Those that fill the folder `store` expect that it was deleted before."""
     order = np.random.default_rng(1).permutation(len(images))
     rows = [order[first : first + _BATCH] for first in range(0, len(order), _BATCH)]
-    images.tofile(folder / "images.u8")
-    sums, shape = stored.checksums(images), images.shape
+    path, shape = folder / "images.u8", images.shape
+    images.tofile(path)
+    sums = stored.checksums(path, shape, 0)
 
     def opened(memory: int) -> stored.StoredImages:
         """As with so much available memory, which decides how rows are read."""
         with mock.patch.object(stored, "available_memory", return_value=memory):
-            file = stored.ImageFile(folder / "images.u8", shape, 0, sums)
+            file = stored.ImageFile(folder, path, shape, 0, sums)
         return stored.StoredImages(file, np.arange(len(images)))
 
     def fill(path: Path) -> list[Any]:
@@ -50,8 +51,8 @@ def make_ways(images: np.ndarray, folder: Path, store: Path) -> dict[str, Way]:
         "read ahead, row by row": lambda: read_ahead(len(rows), lambda n: by_row[rows[n]]),
     }
     ways = {name: Way(start, images[order]) for name, start in reading.items()}
-    for path in write_arrays(images, folder):
-        ways[f"store from {path.suffix}"] = Way(partial(fill, path), images)
+    for array in write_arrays(images, folder):
+        ways[f"store from {array.suffix}"] = Way(partial(fill, array), images)
     for name, suffix in (("JPEG", "jpg"), ("PNG", "png")):
         pixels = write_files(images, folder / suffix, suffix)
         ways[f"store from {name}"] = Way(partial(fill, folder / suffix), pixels)

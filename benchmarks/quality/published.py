@@ -38,7 +38,7 @@ _HEADER = """\
 
 def beside_published(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The table in Markdown; `rows` are those of the report, of which Fashion-MNIST's are taken."""
-    lines = [
+    lines: list[tuple[Any, ...]] = [
         (p.numbers, f"{p.method}, published", f"{100 * p.nn1:.1f}", f"{100 * p.nn5:.1f}", p.mse)
         for p in PUBLISHED
     ]

@@ -20,7 +20,7 @@ class PeerTraining:
     def __init__(self, form: str, workload: Workload, config: TrainConfig, *splits: Split) -> None:
         self.form, self.workload = form, workload
         self.order = (config.optimizer.batch_size, config.seed)
-        self.images, self.validation = (split.images for split in splits)
+        self.images, self.validation = (np.asarray(s.images) for s in splits)
 
     def __call__(self, request: str, *numbers: int) -> Any:
         return getattr(self, request)(*numbers)

@@ -81,9 +81,12 @@ def open_run(
     kept = read_dataset_info(workdir)
 
     def limited_splits() -> Splits:
-        source = open_source(config.data) if splits is None else None
-        found = limit_training(source.splits() if source else splits(), config.data.train_limit)
-        if source is not None and kept is not None:
+        limit = config.data.train_limit
+        if splits is not None:
+            return limit_training(splits(), limit)
+        source = open_source(config.data)
+        found = limit_training(source.splits(), limit)
+        if kept is not None:
             _require_same(workdir, kept, describe(kept.name, found, source.digest()))
         return found
 
