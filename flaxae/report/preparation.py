@@ -35,13 +35,16 @@ class _OnStderr(logging.Handler):
 
 @contextlib.contextmanager
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:  # where rich would print an empty line
+        yield lambda done, count: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, highlight=False)
     with Progress(
         *columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False
     ) as progress:
