@@ -157,6 +157,11 @@ def _one_dimension(labels: Any, what: str) -> np.ndarray:
     values = as_array(labels, what)
     if values.ndim != 1:
         raise InputError(f"{what} has the shape {values.shape}; expected one label an image")
+    if values.dtype.kind == "S":  # byte strings
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{what} are bytes that are not UTF-8; expected text") from error
     if values.dtype.kind == "T" or (
         values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
     ):

@@ -115,6 +115,15 @@ def test_labels_that_do_not_fit_are_refused(config, tmp_path):
         open_source(config("scans.npz")).splits()
 
 
+def test_labels_of_bytes_are_text_in_utf_8(config, tmp_path):
+    names = np.array(["ä".encode(), b"b"] * 45)
+    np.savez(tmp_path / "scans.npz", images=IMAGES, labels=names)
+    assert open_source(config("scans.npz")).splits()["train"].class_names == ("b", "ä")
+    np.savez(tmp_path / "broken.npz", images=IMAGES, labels=np.array([b"\xff", b"b"] * 45))
+    with pytest.raises(InputError, match="bytes that are not UTF-8"):
+        open_source(config("broken.npz")).splits()
+
+
 def test_new_images_have_the_shape_of_the_run(config, tmp_path):
     np.save(tmp_path / "new.npy", IMAGES[:4])
     split = open_images(str(tmp_path / "new.npy"), config("scans.npy"), (6, 5, 1))
