@@ -14,6 +14,12 @@ from flaxae.errors import InputError
 UNLABELED = "unlabeled"
 _MOST_BYTES = 10**9
 _MOST_LINE = 2**20  # characters; more is no list of files
+_HINTS = {  # by a header without blanks, in small letters
+    "file;label": " (separated by a comma)",
+    "file\tlabel": " (separated by a comma)",
+    "label,file": " (in this order)",
+    "file,label": " (without blanks, in small letters)",
+}
 _ESCAPED_BYTE = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of bytes not UTF-8
 
 
@@ -46,7 +52,7 @@ def csv_classes(path: Path, files: Sequence[str]) -> tuple[list[str], list[str]]
 def read_labels(path: Path) -> dict[str, str]:
     """The label of each file that a CSV file with the columns file and label names.
 
-    A "./" before a file is left out, and so are empty lines. Labels are taken as they are.
+    A "./" before a file, blanks around a label, and empty lines are left out.
 
     Raises:
         InputError: the file cannot be read, or is no such table; the message gives the line.
@@ -95,17 +101,20 @@ def _checked_lines(file: TextIO, name: str) -> Iterator[str]:
 def _require_header(header: list[str] | None, name: str) -> None:
     if header != ["file", "label"]:
         came = "is empty" if header is None else f"has the header {printable(','.join(header))}"
-        raise InputError(f"{name} {came}; expected the two columns file,label in its first line")
+        hint = _HINTS.get(",".join(header or ()).lower().replace(" ", ""), "")
+        raise InputError(
+            f"{name} {came}; expected the two columns file,label in its first line{hint}"
+        )
 
 
 def _add_label(labels: dict[str, str], row: list[str], where: str) -> None:
-    if len(row) != 2 or not all(row):
+    file, label = (row[0], row[1].strip()) if len(row) == 2 else ("", "")
+    while file.startswith("./"):
+        file = file[2:]
+    if not file or not label:
         raise InputError(
             f"{where} got {printable(','.join(row))}; expected a file and a label, both not empty"
         )
-    file, label = row
-    while file.startswith("./"):
-        file = file[2:]
     if labels.setdefault(file, label) != label:
         raise InputError(
             f"{where} {printable(file)} is {printable(label)}, and was {printable(labels[file])} "

@@ -22,6 +22,10 @@ def test_old_line_ends_and_quotes_are_read(tmp_path):
     assert read_labels(path) == {"a,\nb.png": 'say "x"', "c.png": "d"}
 
 
+def test_blanks_around_a_label_are_left_out(tmp_path):
+    assert read_labels(labels_file(tmp_path, "file,label\na, x\nb,x \n")) == {"a": "x", "b": "x"}
+
+
 def test_a_label_may_be_repeated_but_not_changed(tmp_path):
     assert read_labels(labels_file(tmp_path, "file,label\na,x\n./a,x\n")) == {"a": "x"}
     with pytest.raises(InputError, match="line 3: a is y, and was x before"):
@@ -32,12 +36,17 @@ def test_a_label_may_be_repeated_but_not_changed(tmp_path):
     ("content", "message"),
     [
         ("", "is empty; expected the two columns file,label"),
-        ("label,file\n", "has the header label,file; expected"),
+        ("label,file\n", "has the header label,file; expected .* first line .in this order"),
+        ("file;label\n", "has the header file;label; expected .* .separated by a comma"),
+        ("file\tlabel\n", r"has the header file\\tlabel; expected .* .separated by a comma"),
+        ("file, label\n", "has the header file, label; expected .* .without blanks"),
         ("file,label,split\n", "has the header file,label,split; expected"),
-        ("File,Label\n", "has the header File,Label; expected"),
+        ("File,Label\n", "has the header File,Label; expected .* in small letters"),
         ("file,label\na.png\n", "line 2: got a.png; expected a file and a label"),
         ("file,label\na,b,c\n", "line 2: got a,b,c; expected a file and a label"),
         ("file,label\n\n\na.png,\n", "line 4: got a.png,; expected .* both not empty"),
+        ("file,label\na.png, \n", "line 2: got a.png, ; expected .* both not empty"),
+        ("file,label\n./,b\n", "line 2: got ./,b; expected .* both not empty"),
         ("file,label\n,b\n", "line 2: got ,b; expected .* both not empty"),
         ('file,label\na,"b"c\n', "line 2: .* expected CSV"),
         ('file,label\na,"b\n', "line 2: unexpected end of data; expected CSV"),
@@ -97,7 +106,11 @@ def test_bytes_are_a_table_or_refused(tmp_path_factory, content, header):
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(CELLS, CELLS, max_size=5))
 def test_a_written_table_is_read_back(tmp_path_factory, labels):
-    labels = {name: label for name, label in labels.items() if not name.startswith("./")}
+    labels = {
+        name: label.strip()
+        for name, label in labels.items()
+        if not name.startswith("./") and label.strip()
+    }
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("file", "label"), *labels.items()])
     path = labels_file(tmp_path_factory.getbasetemp(), text.getvalue())
