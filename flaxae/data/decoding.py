@@ -1,6 +1,8 @@
 """From an image file to 8-bit pixels that are the same on every machine."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,8 @@ from flaxae.data.image_headers import (
 # Bilinear over the whole footprint of a pixel, so it does not alias. It does not ring at edges,
 # and its weights need no sine, which differs between machines.
 FILTER = Image.Resampling.BILINEAR
+_LARGE = 2**24  # pixels, which take up to some 200 MB while they are decoded
+_ONE_LARGE = Lock()
 
 
 class Decoding(NamedTuple):
@@ -68,7 +72,7 @@ def decode(path: Path, how: Decoding) -> Decoded:
     """
     assert how.channels in (1, 3)
     fit = FITS[how.fit]
-    with open_image(path, how.most_pixels) as opened:
+    with open_image(path, how.most_pixels) as opened, _turn_of(opened):
         # GIF looks for a second frame, and loses the pixels: asked before loading.
         notes = {"pages"} if getattr(opened.image, "is_animated", False) else set()
         opened.image.load()
@@ -87,6 +91,12 @@ def decode(path: Path, how: Decoding) -> Decoded:
             image = fit(image, how.image_size[::-1], how.background)
         pixels = np.array(image)  # a copy, which the caller may write to
         return Decoded(pixels.reshape(*pixels.shape[:2], how.channels), frozenset(notes))
+
+
+def _turn_of(opened: Opened) -> AbstractContextManager[object]:
+    """Holds the only turn of large images, which threads would decode side by side."""
+    large = opened.image.width * opened.image.height > _LARGE
+    return _ONE_LARGE if large else nullcontext()
 
 
 def _from_deep_gray(

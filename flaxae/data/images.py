@@ -1,10 +1,12 @@
 """Checks of image arrays that a user gives."""
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from flaxae.data.file_names import printable
 from flaxae.errors import InputError
 
 Pixels = (
@@ -54,6 +56,11 @@ def as_array(values: Any, what: str) -> np.ndarray:
     Raises:
         InputError: the values make no array; the message says why.
     """
+    if isinstance(values, str | PathLike):
+        raise InputError(
+            f"{what} is the path {printable(values)}; expected an array: only images=... may be "
+            "the path of a folder or file"
+        )
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from flaxae.data import ARRAY_SUFFIXES, DataConfig, is_path
+from flaxae.data.file_names import printable
 from flaxae.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ OWN_DATASETS = {
 
 
 # What is in a file or a folder, and where the rest is looked up.
-_ARRAYS = "flaxae.data.sources.stored_arrays:ArrayFileSource"
-_FOLDER = "flaxae.data.sources.folder:FolderSource"
+_ARRAYS = "flaxae.data.sources.stored_arrays:source"
+_FOLDER = "flaxae.data.sources.folder:source"
 _NAMES = "flaxae.data.sources.tfds:TfdsSource"
 
 
@@ -112,26 +113,28 @@ def resolve_dataset(dataset: str) -> str:
 
 
 def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
-    """All images of a folder or an array file, decoded to the shape of a run's images.
+    """All images of a folder, an image or an array file, in the shape of a run's images.
 
     Raises:
         InputError: there are none, or arrays have another shape.
     """
-    height, width, channels = shape
+    from flaxae.data.sources.folder import open_listed
+    from flaxae.data.sources.listing import list_images
+    from flaxae.data.sources.stored import whole
+    from flaxae.data.sources.stored_arrays import open_arrays, without_absent_keys
+
     absolute = str(Path(path).expanduser().absolute())
     own = {"labels": None, "targets": None, "dataset": absolute}
-    size = {"image_size": (height, width), "channels": channels}
     if absolute.lower().endswith(ARRAY_SUFFIXES):
-        from flaxae.data.sources.stored_arrays import open_arrays
-
-        split = open_arrays(replace(config, **own), Path(absolute))
-        if split.image_shape != shape:
-            came, expected = ("x".join(map(str, each)) for each in (split.image_shape, shape))
-            raise InputError(f"{absolute} has images of {came}; this run has {expected}")
-        return split
-    from flaxae.data.sources.folder import open_folder
-
-    return open_folder(replace(config, **own, **size), Path(absolute))
+        contents = open_arrays(without_absent_keys(replace(config, **own)))
+    else:
+        size = {"image_size": shape[:2], "channels": shape[2]}
+        contents = open_listed(replace(config, **own, **size), list_images(Path(absolute)))
+    split = whole(contents)
+    if split.image_shape != shape:
+        came, expected = ("x".join(map(str, each)) for each in (split.image_shape, shape))
+        raise InputError(f"{printable(absolute)} has images of {came}; this run has {expected}")
+    return split
 
 
 def _is_known_name(dataset: str) -> bool:

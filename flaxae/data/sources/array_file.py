@@ -97,8 +97,8 @@ def _images_name(path: Path, named: Mapping[str, ArrayFile], images_key: str | N
         return names[0]
     reason = f"no {printable(images_key)}" if images_key else "no or several arrays of images"
     raise InputError(
-        f"{printable(path)} holds {reason}; it has {_listed(named)}; give the name of the "
-        "images as --images-key"
+        f"{printable(path)} holds {reason}; it has {_listed(named)}; call one of them "
+        "images, or train with its name as --images-key"
     )
 
 

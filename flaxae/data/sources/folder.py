@@ -15,8 +15,8 @@ from flaxae.data.decoding import BadImage, Decoded, Decoding, decode, probe
 from flaxae.data.file_names import printable
 from flaxae.data.sources.listing import Listing, list_folder
 from flaxae.data.sources.pairs import pair_targets
-from flaxae.data.sources.stored import content_digest, make_split, make_splits
-from flaxae.data.splits import Shape, Split
+from flaxae.data.sources.stored import Contents, StoredSource, tell_notes
+from flaxae.data.splits import Shape
 from flaxae.data.store.entries import build_shown, entry_name, store_root
 from flaxae.data.store.plan import Chunk, Entry, Plan
 from flaxae.errors import InputError
@@ -26,46 +26,28 @@ _CHUNK_BYTES = 2**23  # decoded at a time
 _PROBED = 256  # files whose headers are read to learn the size and the channels
 
 
-class FolderSource:
-    """The images below a folder, decoded once into the store."""
-
-    def __init__(self, config: DataConfig) -> None:
-        self.name = config.dataset
-        self._config = config
-        self._digest: str | None = None
-
-    def splits(self) -> dict[str, Split]:
-        """The three splits: as the folders say, else 80 / 10 / 10 by a hash of the pixels.
-
-        Raises:
-            InputError: the folder holds no images, of different sizes, or too many that cannot be
-                read.
-        """
-        labels = self._config.labels
-        listing = list_folder(Path(self.name), Path(labels) if labels else None)
-        entry = open_entry(self._config, listing)
-        splits = make_splits(
-            entry, listing.splits, listing.labels, listing.class_names, listing.files
-        )
-        self._digest = content_digest(splits, entry)
-        return splits
-
-    def digest(self) -> str:
-        """The sha256 of all pixels."""
-        if self._digest is None:
-            self.splits()
-        assert self._digest is not None
-        return self._digest
+def source(config: DataConfig) -> StoredSource:
+    """The folder that `config` names."""
+    return StoredSource(config, open_folder)
 
 
-def open_folder(config: DataConfig, folder: Path) -> Split:
-    """All images of a folder as one split."""
-    listing = list_folder(folder)
+def open_folder(config: DataConfig) -> Contents:
+    """The images below a folder.
+
+    Raises:
+        InputError: the folder holds no images, of different sizes, or too many that cannot be
+            read.
+    """
+    labels = Path(config.labels) if config.labels else None
+    return open_listed(config, list_folder(Path(config.dataset), labels))
+
+
+def open_listed(config: DataConfig, listing: Listing) -> Contents:
+    """The listed images; raises InputError as `open_folder`."""
     entry = open_entry(config, listing)
-    rows = np.flatnonzero(entry.good)
-    if not len(rows):
-        raise InputError(f"{folder} holds no image that can be read")
-    return make_split(entry, rows, listing.labels, listing.class_names, listing.files)
+    if not entry.good.any():
+        raise InputError(f"{printable(listing.source)} holds no image that can be read")
+    return Contents(entry, listing.splits, listing.labels, listing.class_names, listing.files)
 
 
 def open_entry(config: DataConfig, listing: Listing) -> Entry:
@@ -89,8 +71,8 @@ def open_entry(config: DataConfig, listing: Listing) -> Entry:
     identities = _identities(listing.files, np.concatenate(stats, axis=1))
     options = repr((how, shape, config.targets))
     plan = Plan(
-        name=entry_name(listing.root.name, str(listing.root), options),
-        source=str(listing.root),
+        name=entry_name(listing.source.name, str(listing.source), options),
+        source=str(listing.source),
         fingerprint=hashlib.sha256(options.encode() + identities.tobytes()).hexdigest(),
         rows=len(paths),
         image_shape=shape,
@@ -100,7 +82,7 @@ def open_entry(config: DataConfig, listing: Listing) -> Entry:
     )
     entry = build_shown(store_root(config), plan)
     _report_bad(config, listing, entry)
-    _report_notes(config, entry)
+    tell_notes(entry)
     return entry
 
 
@@ -229,19 +211,3 @@ def _report_bad(config: DataConfig, listing: Listing, entry: Entry) -> None:
             f"{what}; remove them, or give a larger share than --bad-files {config.bad_files:g}"
         )
     logger.warning("%s; they are left out", what)
-
-
-def _report_notes(config: DataConfig, entry: Entry) -> None:
-    """Says once what was done to many files."""
-    notes = entry.notes
-    if not entry.fresh:
-        return
-    if "pages" in notes:
-        logger.warning(
-            "of %d files with several pages or frames, the first is taken", notes["pages"]
-        )
-    if notes.get("dark", 0) > notes.get("sixteen_bit", 0) / 2 and config.range is None:
-        logger.warning(
-            "%d files of 16 bits are nearly black, as of 12 bits in 16; try --range 0 4095",
-            notes["dark"],
-        )

@@ -26,6 +26,7 @@ _INT64 = np.iinfo(np.int64)
 class Listing(NamedTuple):
     """The image files of a folder, and what the folders or a labels.csv say of each."""
 
+    source: Path  # what was asked for: the folder, or a single file in it
     root: Path
     files: tuple[str, ...]  # relative paths with "/", in the order of the rows
     stats: Int64[np.ndarray, "files 2"]  # size in bytes, time of the last change in ns
@@ -53,12 +54,7 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
         raise InputError(f"{printable(root)} {came}; expected a folder of images")
     found = _walk(str(root))
     remarks = _remarks(found, str(root), labels_csv)
-    if not found.files:
-        held = f" ({' '.join(remarks)})" if remarks else ""
-        raise InputError(
-            f"{printable(root)} holds no image{held}; expected files that end in "
-            f"{', '.join(SUFFIXES)}"
-        )
+    _require_images(root, found.files, remarks)
     numbers = _split_numbers(str(root), found.files)
     if labels_csv is None:
         labels = _folder_classes(str(root), found.files, depth=1 if numbers else 0)
@@ -66,11 +62,57 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
         labels, more = csv_classes(labels_csv, found.files)
         remarks += more
     last = None if labels_csv is None else UNLABELED
-    names = sorted(set(labels or ()), key=lambda name: (name == last, name))
     splits = [numbers[file.partition("/")[0]] for file in found.files] if numbers else None
+    return _listing(root, found, labels, splits, remarks, last)
+
+
+def list_images(path: Path) -> Listing:
+    """The images below a folder, or one image file, as commands that read a run take them.
+
+    Sub-folders are classes if all images are in one; they are no splits, and need not be classes.
+
+    Raises:
+        InputError: there is no image, or a folder cannot be read.
+    """
+    if path.is_file():
+        status = path.stat()
+        time = _clipped(status.st_mtime_ns)
+        found = _Found([path.name], array("q", (status.st_size, time)), [], [], [], [])
+        return _listing(path.parent, found, None, None, [], None)._replace(source=path)
+    if not path.is_dir():
+        raise InputError(f"{printable(path)} does not exist; expected a folder or file of images")
+    found = _walk(str(path))
+    remarks = _remarks(found, str(path), None)
+    _require_images(path, found.files, remarks)
+    classes = [_folder_at(file, 0) for file in found.files]
+    labels = [name for name in classes if name is not None]
+    whole = labels if len(labels) == len(found.files) else None
+    return _listing(path, found, whole, None, remarks, None)
+
+
+def _require_images(root: Path, files: Sequence[str], remarks: Sequence[str]) -> None:
+    if not files:
+        held = f" ({' '.join(remarks)})" if remarks else ""
+        raise InputError(
+            f"{printable(root)} holds no image{held}; expected files that end in "
+            f"{', '.join(SUFFIXES)}"
+        )
+
+
+def _listing(
+    root: Path,
+    found: "_Found",
+    labels: Sequence[str] | None,
+    splits: Sequence[int] | None,
+    remarks: Sequence[str],
+    last: str | None,
+) -> Listing:
+    """The files in their order; the class `last` is the last one."""
+    names = sorted(set(labels or ()), key=lambda name: (name == last, name))
     order = _order(found.files, splits)
     label_rows = {name: row for row, name in enumerate(names)}
     return Listing(
+        source=root,
         root=root,
         files=tuple(found.files[i] for i in order),
         stats=np.array(found.stats, np.int64).reshape(-1, 2)[order],
@@ -139,10 +181,13 @@ def _take(entry: os.DirEntry[str], path: str, real_root: str, found: _Found) -> 
     elif not stat.S_ISREG(status.st_mode):
         found.special.append(path)
     else:
-        time = min(max(status.st_mtime_ns, _INT64.min), _INT64.max)
         found.files.append(path)
-        found.stats.extend((status.st_size, time))
+        found.stats.extend((status.st_size, _clipped(status.st_mtime_ns)))
     return False
+
+
+def _clipped(time: int) -> int:
+    return min(max(time, int(_INT64.min)), int(_INT64.max))
 
 
 def _linked_file(link: str, real_root: str) -> os.stat_result | None:

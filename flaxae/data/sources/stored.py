@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int8, Int32
+from jaxtyping import Int8, Int32
 
+from flaxae.data import DataConfig
 from flaxae.data.file_names import some
 from flaxae.data.pixel_hash import split_by_hash
 from flaxae.data.splits import SPLITS, Split
@@ -17,44 +19,77 @@ from flaxae.errors import InputError
 logger = logging.getLogger("flaxae.data")
 
 
-def make_splits(
-    entry: Entry,
-    given: Int8[np.ndarray, " rows"] | None,
-    labels: Int32[np.ndarray, " rows"] | None,
-    class_names: tuple[str, ...],
-    files: Sequence[str] | None,
-) -> dict[str, Split]:
-    """The three splits of an entry's good rows.
+class Contents(NamedTuple):
+    """The images of a folder or a file in the store, and what their source says of each row."""
 
-    `given` is the split of each row (0 train, 1 validation, 2 test), as folders or names say it; a
-    split that it lacks is held out of train, by the images' hashes. None: so are all.
+    entry: Entry
+    splits: Int8[np.ndarray, " rows"] | None  # 0 train, 1 validation, 2 test; None: not said
+    labels: Int32[np.ndarray, " rows"] | None
+    class_names: tuple[str, ...] = ()
+    files: Sequence[str] | None = None
+
+
+class StoredSource:
+    """A source whose images `open` puts into the store, where they are not there yet."""
+
+    def __init__(self, config: DataConfig, open: Callable[[DataConfig], Contents]) -> None:
+        self.name = config.dataset
+        self._config = config
+        self._open = open
+        self._digest: str | None = None
+
+    def splits(self) -> dict[str, Split]:
+        """The three splits: as the source says, else 80 / 10 / 10 by a hash of the pixels.
+
+        Raises:
+            InputError: the images cannot be read, or a split is empty.
+        """
+        contents = self._open(self._config)
+        splits = make_splits(contents)
+        self._digest = content_digest(splits, contents.entry)
+        return splits
+
+    def digest(self) -> str:
+        """The sha256 of all pixels."""
+        if self._digest is None:
+            self.splits()
+        assert self._digest is not None
+        return self._digest
+
+
+def make_splits(contents: Contents) -> dict[str, Split]:
+    """The three splits of the good rows.
+
+    A split that the source says nothing of is held out of train, by the images' hashes; so are
+    validation and test if it says nothing at all.
 
     Raises:
         InputError: a split is empty.
     """
-    numbers = split_numbers(entry, given)
-    _warn_of_copies(entry, numbers, files)
-    _warn_of_absent_classes(numbers, entry.good, labels, class_names)
+    good = contents.entry.good
+    numbers = split_numbers(contents)
+    _warn_of_copies(contents, numbers)
+    _warn_of_absent_classes(contents, numbers)
     splits = {}
     for number, name in enumerate(SPLITS):
-        rows = np.flatnonzero((numbers == number) & entry.good)
+        rows = np.flatnonzero((numbers == number) & good)
         if not len(rows):
             raise InputError(
-                f"no image is in the split {name} ({int(entry.good.sum())} images in all); give "
+                f"no image is in the split {name} ({int(good.sum())} images in all); give "
                 "more images, or put some into the folders train/, validation/ and test/"
             )
-        splits[name] = make_split(entry, rows, labels, class_names, files)
+        splits[name] = make_split(contents, rows)
     return splits
 
 
-def make_split(
-    entry: Entry,
-    rows: np.ndarray,
-    labels: Int32[np.ndarray, " rows"] | None,
-    class_names: tuple[str, ...],
-    files: Sequence[str] | None,
-) -> Split:
+def whole(contents: Contents) -> Split:
+    """All good rows as one split."""
+    return make_split(contents, np.flatnonzero(contents.entry.good))
+
+
+def make_split(contents: Contents, rows: np.ndarray) -> Split:
     """A split of these rows."""
+    entry, _, labels, class_names, files = contents
     return Split(
         StoredImages(entry.images, rows),
         None if labels is None else labels[rows],
@@ -64,9 +99,9 @@ def make_split(
     )
 
 
-def split_numbers(entry: Entry, given: Int8[np.ndarray, " rows"] | None) -> np.ndarray:
+def split_numbers(contents: Contents) -> np.ndarray:
     """The split of each row: as given, and by the images' hashes what is lacking."""
-    by_hash = split_by_hash(entry.hashes)
+    by_hash, given = split_by_hash(contents.entry.hashes), contents.splits
     if given is None:
         return by_hash
     present = {number for number in range(len(SPLITS)) if (given == number).any()}
@@ -87,8 +122,25 @@ def content_digest(splits: dict[str, Split], entry: Entry) -> str:
     return total.hexdigest()
 
 
-def _warn_of_copies(entry: Entry, numbers: np.ndarray, files: Sequence[str] | None) -> None:
+def tell_notes(entry: Entry) -> None:
+    """Says once, when images were decoded, what was done to many of them."""
+    notes = entry.notes if entry.fresh else {}
+    if "pages" in notes:
+        logger.warning(
+            "of %d files with several pages or frames, the first is taken", notes["pages"]
+        )
+    if "rounded" in notes:
+        logger.warning("floats in 0..1 are rounded to 8 bits")
+    if notes.get("dark", 0) > notes.get("sixteen_bit", 0) / 2:
+        logger.warning(
+            "%d images of 16 bits are nearly black, as of 12 bits in 16; try --range 0 4095",
+            notes["dark"],
+        )
+
+
+def _warn_of_copies(contents: Contents, numbers: np.ndarray) -> None:
     """Says how many images are copies of others, and whether they cross splits."""
+    entry, files = contents.entry, contents.files
     rows = np.flatnonzero(entry.good)
     order = rows[np.argsort(entry.hashes[rows], kind="stable")]
     same = entry.hashes[order][1:] == entry.hashes[order][:-1]
@@ -101,16 +153,13 @@ def _warn_of_copies(entry: Entry, numbers: np.ndarray, files: Sequence[str] | No
     logger.warning("%s images have the pixels of another%s; %s", f"{len(copies):,}", named, where)
 
 
-def _warn_of_absent_classes(
-    numbers: np.ndarray,
-    good: Bool[np.ndarray, " rows"],
-    labels: np.ndarray | None,
-    class_names: tuple[str, ...],
-) -> None:
+def _warn_of_absent_classes(contents: Contents, numbers: np.ndarray) -> None:
+    entry, _, labels, class_names, _ = contents
     if labels is None:
         return
     for number, name in enumerate(SPLITS):
-        present = np.bincount(labels[(numbers == number) & good], minlength=len(class_names))
+        chosen = labels[(numbers == number) & entry.good]
+        present = np.bincount(chosen, minlength=len(class_names))
         absent = [class_names[label] for label in np.flatnonzero(present == 0)]
         if absent and len(absent) < len(class_names):
             what = f"{len(absent)} of {len(class_names)} classes, such as {some(absent)}"

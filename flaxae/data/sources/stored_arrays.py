@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,56 +11,49 @@ from flaxae.data import DataConfig
 from flaxae.data.sources.array import number_labels
 from flaxae.data.sources.array_file import find_arrays
 from flaxae.data.sources.array_pixels import pixels_of
-from flaxae.data.sources.array_reading import ArrayFile, read_rows, read_whole
-from flaxae.data.sources.stored import content_digest, make_split, make_splits
-from flaxae.data.splits import SPLITS, Shape, Split
+from flaxae.data.sources.array_reading import ArrayFile, list_arrays, read_rows, read_whole
+from flaxae.data.sources.stored import Contents, StoredSource, tell_notes
+from flaxae.data.splits import SPLITS, Shape
 from flaxae.data.store.entries import build_shown, entry_name, store_root
 from flaxae.data.store.plan import Chunk, Entry, Plan
 from flaxae.errors import InputError
 
 _CHUNK_BYTES = 2**24  # read at a time
+_DARK = 16 << 8  # an image of 16 bits with no pixel above is nearly black
 Arrays = Mapping[str, tuple[ArrayFile, ArrayFile | None]]
 
 
-class ArrayFileSource:
-    """The arrays of a file. A .npy of uint8 is read where it lies, all else from the store."""
-
-    def __init__(self, config: DataConfig) -> None:
-        self.name = config.dataset
-        self._config = config
-        self._digest: str | None = None
-
-    def splits(self) -> dict[str, Split]:
-        """The three splits: those that the names of arrays say, else by a hash of the pixels.
-
-        Raises:
-            InputError: the file holds no images, or labels that do not fit them.
-        """
-        arrays = find_arrays(Path(self.name), self._config.images_key, self._config.labels_key)
-        entry = _open(self._config, arrays)
-        given = None
-        if set(arrays) != {"all"}:
-            sizes = [arrays[name][0].shape[0] if name in arrays else 0 for name in SPLITS]
-            given = np.repeat(np.arange(len(SPLITS), dtype=np.int8), sizes)
-        labels, names = _labels(arrays)
-        splits = make_splits(entry, given, labels, names, None)
-        self._digest = content_digest(splits, entry)
-        return splits
-
-    def digest(self) -> str:
-        """The sha256 of all pixels."""
-        if self._digest is None:
-            self.splits()
-        assert self._digest is not None
-        return self._digest
+def source(config: DataConfig) -> StoredSource:
+    """The array file that `config` names."""
+    return StoredSource(config, open_arrays)
 
 
-def open_arrays(config: DataConfig, path: Path) -> Split:
-    """All images of a file as one split."""
-    arrays = find_arrays(path, config.images_key, config.labels_key)
+def open_arrays(config: DataConfig) -> Contents:
+    """The arrays of a file. A .npy of uint8 is read where it lies, all else from the store.
+
+    Raises:
+        InputError: the file holds no images, or labels that do not fit them.
+    """
+    arrays = find_arrays(Path(config.dataset), config.images_key, config.labels_key)
     entry = _open(config, arrays)
-    labels, names = _labels(arrays)
-    return make_split(entry, np.arange(len(entry.hashes)), labels, names, None)
+    tell_notes(entry)
+    splits = None
+    if set(arrays) != {"all"}:
+        sizes = [arrays[name][0].shape[0] if name in arrays else 0 for name in SPLITS]
+        splits = np.repeat(np.arange(len(SPLITS), dtype=np.int8), sizes)
+    return Contents(entry, splits, *_labels(arrays))
+
+
+def without_absent_keys(config: DataConfig) -> DataConfig:
+    """The config without the keys of arrays that its file does not have, as that of other images.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    names = list_arrays(Path(config.dataset))
+    images = config.images_key if config.images_key in names else None
+    labels = config.labels_key if config.labels_key in names else None
+    return replace(config, images_key=images, labels_key=labels)
 
 
 def _open(config: DataConfig, arrays: Arrays) -> Entry:
@@ -114,7 +108,17 @@ def _chunks(
         if len(wanted):
             for values in read_rows(array, wanted, size):
                 what = str(array.path) if array.member is None else f"{array.path}:{array.member}"
-                yield Chunk(pixels_of(values, span, what))
+                yield Chunk(pixels_of(values, span, what), notes=_notes(values, config))
+
+
+def _notes(values: np.ndarray, config: DataConfig) -> dict[str, int]:
+    """What `pixels_of` does to the images, for `tell_notes`."""
+    if config.range is not None:
+        return {}
+    if values.dtype == np.uint16:
+        dark = values.reshape(len(values), -1).max(axis=1) < _DARK
+        return {"sixteen_bit": len(values), "dark": int(dark.sum())}
+    return {"rounded": len(values)} if values.dtype.kind == "f" else {}
 
 
 def _labels(arrays: Arrays) -> tuple[np.ndarray | None, tuple[str, ...]]:

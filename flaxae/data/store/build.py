@@ -36,6 +36,7 @@ from flaxae.errors import InputError, RunError
 logger = logging.getLogger("flaxae.data")
 PARTIAL = ".partial"  # suffix of an entry that is being written
 _OLD = ".old"
+_OTHER = ".other"  # what an interrupted call has decoded of other images, as of the changed folder
 _COPY_ROWS = 4096
 
 
@@ -57,16 +58,21 @@ def build(root: Path, plan: Plan, progress: Progress = lambda done, count: None)
         if found is not None:
             return found
         folder, scratch = root / plan.name, root / (plan.name + PARTIAL)
-        with _faults_in(root):
-            records = _open_records(scratch, plan, root)
+        other = root / (plan.name + _OTHER)
+        with _faults_in(root), contextlib.ExitStack() as opened:
+            records = _open_records(scratch, other, plan)
             files = {name: _open_images(scratch / name, plan) for name in _own_files(plan)}
+            for descriptor in files.values():
+                opened.callback(os.close, descriptor)
             writer = _Writer(scratch, files, records, plan, progress)
             _trust_verified(records, plan, files)
             _copy_known(folder, writer)
+            _copy_interrupted(other, writer)
             writer.decode()
             describe(scratch, plan, records, writer.checksums.values())
             records.flush()
             _replace(scratch, folder)
+            shutil.rmtree(other, ignore_errors=True)
     entry = find(root, plan.name, plan.fingerprint)
     if entry is None:
         raise RunError(f"{folder} was written just now and cannot be read; is its disk sound?")
@@ -124,8 +130,11 @@ class _Writer:
         self.records[rows] = new
 
 
-def _open_records(scratch: Path, plan: Plan, root: Path) -> Any:
-    """The records of a build, those of an interrupted one if it is of the same images."""
+def _open_records(scratch: Path, other: Path, plan: Plan) -> Any:
+    """The records of a build, those of an interrupted one if it is of the same images.
+
+    An interrupted build of other images becomes `other`.
+    """
     marker = scratch / "fingerprint"
     path = scratch / ROWS
     with contextlib.suppress(OSError, ValueError):
@@ -134,8 +143,12 @@ def _open_records(scratch: Path, plan: Plan, root: Path) -> Any:
             if records.shape == (plan.rows,) and records.dtype == RECORD:
                 return records
     if (scratch / MARKER).exists():
-        shutil.rmtree(scratch)
-    _require_room(root, plan)
+        shutil.rmtree(other, ignore_errors=True)
+        if plan.identities is None:
+            shutil.rmtree(scratch)
+        else:
+            scratch.rename(other)
+    _require_room(scratch.parent, plan)
     scratch.mkdir(parents=True)
     (scratch / MARKER).touch()
     # Written, not only sized: a mapped page without a block on disk ends the process by SIGBUS.
@@ -173,31 +186,65 @@ def _trust_verified(records: Any, plan: Plan, files: dict[str, int]) -> None:
 
 def _copy_known(folder: Path, writer: _Writer) -> None:
     """Copies the rows that an older entry of the same folder has."""
-    plan, records = writer.plan, writer.records
+    plan = writer.plan
     if plan.identities is None or plan.in_place:
         return
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-        old_records = np.load(folder / ROWS, mmap_mode="r")
+        records = np.load(folder / ROWS, mmap_mode="r")
         old = read(folder, description)
     except UNREADABLE:
         return
     if old.images.shape[1:] != plan.image_shape or (old.targets is not None) != plan.has_targets:
         return
-    usable = np.flatnonzero(old.good)
-    at = {
-        int(identity): int(row)
-        for identity, row in zip(old_records["identity"][usable], usable, strict=True)
-    }
-    todo = np.flatnonzero(records["state"] == TODO)
-    pairs = [
-        (row, at[int(plan.identities[row])]) for row in todo if int(plan.identities[row]) in at
-    ]
+
+    def chunk(rows: np.ndarray) -> Chunk:
+        targets = None if old.targets is None else old.targets.read(rows)
+        return Chunk(old.images.read(rows), targets, old.labels[rows])
+
+    _copy(records, np.flatnonzero(old.good), chunk, writer)
+
+
+def _copy_interrupted(other: Path, writer: _Writer) -> None:
+    """Copies the rows that an interrupted build of the folder, as it was before, has decoded."""
+    plan = writer.plan
+    if plan.identities is None or plan.in_place or not other.is_dir():
+        return
+    with contextlib.ExitStack() as opened:
+        try:
+            records = np.load(other / ROWS, mmap_mode="c")
+            shape = (len(records), *plan.image_shape)
+            names = _own_files(plan)
+            pixels = {name: np.memmap(other / name, np.uint8, "r", 0, shape) for name in names}
+            files = {name: os.open(other / name, os.O_RDONLY | os.O_CLOEXEC) for name in names}
+        except UNREADABLE:
+            return
+        for descriptor in files.values():
+            opened.callback(os.close, descriptor)
+        if records.dtype != RECORD:
+            return
+        _trust_verified(records, plan, files)
+
+        def chunk(rows: np.ndarray) -> Chunk:
+            images, *targets = (pixels[name][rows] for name in names)
+            return Chunk(images, *targets, labels=records["label"][rows])
+
+        _copy(records, np.flatnonzero(records["state"] == GOOD), chunk, writer)
+
+
+def _copy(
+    old_records: Any, usable: np.ndarray, chunk: Callable[[np.ndarray], Chunk], writer: _Writer
+) -> None:
+    """Copies those usable old rows whose identities the plan has and that are still to be done."""
+    identities, records = writer.plan.identities, writer.records
+    assert identities is not None
+    at = dict(zip(old_records["identity"][usable].tolist(), usable.tolist(), strict=True))
+    todo = np.flatnonzero(records["state"] == TODO).tolist()
+    pairs = [(row, at[int(identities[row])]) for row in todo if int(identities[row]) in at]
     for first in range(0, len(pairs), _COPY_ROWS):
         new_rows, old_rows = np.array(pairs[first : first + _COPY_ROWS]).T
         with contextlib.suppress(RunError):  # damaged rows are decoded again
-            targets = None if old.targets is None else old.targets.read(old_rows)
-            writer.add(Chunk(old.images.read(old_rows), targets, old.labels[old_rows]), new_rows)
+            writer.add(chunk(old_rows), new_rows)
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:

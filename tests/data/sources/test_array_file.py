@@ -56,7 +56,7 @@ def test_unclear_images_are_refused_with_what_there_is(tmp_path):
     path = save(tmp_path, **{f"n{i}\n": IMAGES for i in range(10)})
     message = refusal(find_arrays, path, None, None)
     assert r"no or several arrays of images; it has n0\n [7, 4, 5] uint8, n1\n [7" in message
-    assert message.endswith("..., ...; give the name of the images as --images-key".lstrip(".,"))
+    assert message.endswith(" ...; call one of them images, or train with its name as --images-key")
     assert "it has no arrays" in refusal(find_arrays, save(tmp_path, **{}), None, None)
 
 

@@ -230,6 +230,34 @@ def test_new_images_get_the_shape_of_the_run(photos, config, tmp_path):
     assert split.files == ("0.png", "1.png", "2.png")
 
 
+def test_new_images_need_no_order_in_their_folder(config, tmp_path):
+    image = next(iter(pictures(1, (8, 9, 3))))
+    for name in ("loose.png", "test/b.png", "training/c.png"):
+        save(tmp_path / "new" / name, image)
+    split = open_images(str(tmp_path / "new"), config, (8, 9, 3))
+    assert split.files == ("test/b.png", "training/c.png", "loose.png")
+    assert split.labels is None
+
+
+def test_classes_of_new_images_are_kept(config, tmp_path):
+    image = next(iter(pictures(1, (8, 9, 3))))
+    for name in ("cat/a.png", "ant/b.png"):
+        save(tmp_path / "new" / name, image)
+    split = open_images(str(tmp_path / "new"), config, (8, 9, 3))
+    assert (split.class_names, split.labels.tolist()) == (("ant", "cat"), [1, 0])
+
+
+def test_a_new_image_may_be_one_file(config, tmp_path):
+    for name, image in zip("ab", pictures(2, (8, 9, 3)), strict=True):
+        save(tmp_path / f"{name}.png", image)
+    folder = open_images(str(tmp_path), config, (8, 9, 3))
+    split = open_images(str(tmp_path / "b.png"), config, (8, 9, 3))
+    assert split.files == ("b.png",)
+    np.testing.assert_array_equal(split.images[0], folder.images[1])
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        open_images(str(tmp_path / "none.png"), config, (8, 9, 3))
+
+
 @pytest.mark.parametrize("form", ["photos/", "./photos", "photos"])
 def test_a_path_becomes_absolute(photos, tmp_path, monkeypatch, form):
     monkeypatch.chdir(tmp_path)

@@ -273,8 +273,8 @@ def test_labels_come_from_the_table_alone(tmp_path):
     make(tmp_path, "a.png", "x/b.png", "x/ç.png")
     path = labels_file(tmp_path, "\ufefffile,label\r\n./a.png,2\r\n\r\nx/b.png, b \nx/ç.png,10\n")
     found = list_folder(tmp_path, path)
-    assert classes(found) == {"a.png": "2", "x/b.png": " b ", "x/ç.png": "10"}
-    assert found.class_names == (" b ", "10", "2")
+    assert classes(found) == {"a.png": "2", "x/b.png": "b", "x/ç.png": "10"}
+    assert found.class_names == ("10", "2", "b")
     assert found.remarks == ()
 
 

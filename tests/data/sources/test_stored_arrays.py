@@ -130,3 +130,30 @@ def test_new_images_have_the_shape_of_the_run(config, tmp_path):
     np.testing.assert_array_equal(split.images, IMAGES[:4])
     with pytest.raises(InputError, match=r"new\.npy has images of 6x5x1; this run has 7x5x1"):
         open_images(str(tmp_path / "new.npy"), config("scans.npy"), (7, 5, 1))
+
+
+def test_new_images_may_have_other_names_than_the_run(config, tmp_path):
+    np.savez(tmp_path / "new.npz", images=IMAGES[:4], labels=LABELS[:4])
+    run = config("scans.npz", images_key="scans", labels_key="kinds")
+    split = open_images(str(tmp_path / "new.npz"), run, (6, 5, 1))
+    np.testing.assert_array_equal(split.images, IMAGES[:4])
+    assert split.labels.tolist() == LABELS[:4].tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (IMAGES / np.float32(255), ["floats in 0..1 are rounded to 8 bits"]),
+        (
+            IMAGES.astype(np.uint16) << 4,
+            ["90 images of 16 bits are nearly black, as of 12 bits in 16; try --range 0 4095"],
+        ),
+        (IMAGES.astype(np.uint16) << 8, []),
+        (IMAGES, []),
+    ],
+)
+def test_what_is_done_to_all_images_is_said_once(config, tmp_path, caplog, values, said):
+    np.savez(tmp_path / "scans.npz", images=values)
+    open_source(config("scans.npz")).splits()
+    open_source(config("scans.npz")).splits()
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said

@@ -21,6 +21,7 @@ SHAPE = (5, 4, 3)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (50, *SHAPE), np.uint8)
 TARGETS = 255 - IMAGES
+IDENTITIES = np.arange(50, dtype=np.uint64)
 
 
 def plan(images=IMAGES, fingerprint="one", size=7, asked=None, **changes):
@@ -117,6 +118,22 @@ def test_an_interrupted_build_of_other_images_is_begun_anew(tmp_path):
     assert asked == list(range(50))
 
 
+@pytest.mark.parametrize("has_targets", [False, True])
+def test_an_interrupted_build_serves_the_folder_that_has_changed_since(tmp_path, has_targets):
+    options = {"has_targets": has_targets}
+    with pytest.raises(Killed):
+        build(tmp_path, interrupted(fingerprint="old", identities=IDENTITIES, **options))
+    identities = IDENTITIES.copy()
+    identities[3] = 999
+    with pytest.raises(Killed):  # a second kill loses nothing either
+        build(tmp_path, interrupted(identities=identities, **options))
+    asked = []
+    entry = build(tmp_path, plan(asked=asked, identities=identities, **options))
+    assert not set(asked) & (set(range(21)) - {3})
+    np.testing.assert_array_equal(everything(entry.images), IMAGES)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["toys", "toys.lock"]
+
+
 def test_pixels_that_never_reached_the_disk_are_decoded_again(tmp_path):
     with pytest.raises(Killed):
         build(tmp_path, interrupted())
@@ -160,11 +177,10 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path):
 
 
 def test_of_a_changed_folder_only_what_changed_is_decoded(tmp_path):
-    identities = np.arange(50, dtype=np.uint64)
-    build(tmp_path, plan(identities=identities, has_targets=True))
+    build(tmp_path, plan(identities=IDENTITIES, has_targets=True))
     order = np.array([7, 8, 9, 49, 3, 20])
     new = np.concatenate([IMAGES[order], IMAGES[:2]])
-    changed = np.concatenate([identities[order], [100, 101]]).astype(np.uint64)
+    changed = np.concatenate([IDENTITIES[order], [100, 101]]).astype(np.uint64)
     asked = []
     entry = build(tmp_path, plan(new, "two", asked=asked, identities=changed, has_targets=True))
     assert asked == [6, 7]
