@@ -2,23 +2,19 @@
 
 import contextlib
 import math
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.common import device
+from benchmarks.common.random_images import write_images
 from benchmarks.common.report import Finding
 from benchmarks.common.workers import in_process
 from benchmarks.data import Bounded
 from benchmarks.data.limit import memory_group, usage
 from benchmarks.data.limited import drop_from_cache, train_limited
 from flaxae.errors import InputError, RunError
-
-_CHUNK = 2**24  # bytes drawn at once
 
 
 def measure_bounded(settings: Bounded) -> Finding:
@@ -59,7 +55,7 @@ def measure_bounded(settings: Bounded) -> Finding:
 
 
 def write(folder: Path, shape: tuple[int, ...]) -> Path:
-    """The file of random bytes [N, H, W, C], so that no two images are equal; made if absent."""
+    """The file of random images [N, H, W, C]; made if absent."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{'x'.join(map(str, shape))}.npy"
     size, free = math.prod(shape), shutil.disk_usage(folder).free
@@ -71,13 +67,7 @@ def write(folder: Path, shape: tuple[int, ...]) -> Path:
             "some, or give another folder by --files-dir"
         )
     print(f"writing {path}", flush=True)
-    generator, scratch = np.random.default_rng(0), path.with_suffix(".partial")
-    with open(scratch, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, size, _CHUNK):
-            file.write(generator.bytes(min(_CHUNK, size - start)))
-        file.flush()
-        os.fsync(file.fileno())  # only what is on the disk can be dropped from the cache
+    scratch = path.with_suffix(".partial")
+    write_images(scratch, shape)
     scratch.replace(path)
     return path

@@ -1,7 +1,6 @@
 """A file of random images, which training maps."""
 
 import contextlib
-import os
 import shutil
 import signal
 import sys
@@ -9,11 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.common.random_images import write_images
 from flaxae.errors import InputError
-
-_CHUNK = 2**24  # bytes drawn at once
 
 
 def require_space(needed: int) -> None:
@@ -34,20 +30,7 @@ def on_disk(images: int, side: int) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(prefix="flaxae-scaling-") as folder:
             file = Path(folder) / "images.npy"
-            write(file, images, side)
+            write_images(file, (images, side, side, 1))
             yield file
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def write(path: Path, images: int, side: int) -> None:
-    """Writes random bytes; not by a memory map, which kills the process on a full disk."""
-    generator = np.random.default_rng(0)
-    pixels, shape = images * side * side, (images, side, side, 1)
-    with open(path, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, pixels, _CHUNK):
-            file.write(generator.bytes(min(_CHUNK, pixels - start)))
-        file.flush()
-        os.fsync(file.fileno())  # written now, not while something is timed

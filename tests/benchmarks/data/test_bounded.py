@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.common import random_images
 from benchmarks.common.command import parse, run
 from benchmarks.data import Bounded, bounded, limit, limited
 from flaxae.errors import InputError, RunError
@@ -40,7 +41,7 @@ def test_smoke(tmp_path):
 
 
 def test_a_file_is_written_in_chunks_and_used_again(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bounded, "_CHUNK", 1000)
+    monkeypatch.setattr(random_images, "_CHUNK", 1000)
     path = bounded.write(tmp_path / "new", (50, 9, 9, 3))
     images, made = np.load(path, mmap_mode="r"), path.stat().st_mtime_ns
     assert images.shape == (50, 9, 9, 3)

@@ -3,8 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.common import random_images
 from benchmarks.common.workers import WorkerFailed, in_process
-from benchmarks.scaling import dataset, point
+from benchmarks.scaling import point
 from benchmarks.scaling.growth import SMOKE, Point
 from flaxae.training.epoch import Call, EpochSums
 
@@ -12,8 +13,8 @@ _STATE: Any = 0.0  # an array to block on
 
 
 def test_images_are_written_whole_in_chunks_and_can_be_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_CHUNK", 1000)
-    dataset.write(tmp_path / "images.npy", 50, 9)
+    monkeypatch.setattr(random_images, "_CHUNK", 1000)
+    random_images.write_images(tmp_path / "images.npy", (50, 9, 9, 1))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert isinstance(images, np.memmap)
     assert images.shape == (50, 9, 9, 1)
@@ -22,7 +23,7 @@ def test_images_are_written_whole_in_chunks_and_can_be_mapped(tmp_path, monkeypa
 
 
 def test_a_process_refuses_another_dataset_with_the_reason(tmp_path):
-    dataset.write(tmp_path / "images.npy", 23, 9)
+    random_images.write_images(tmp_path / "images.npy", (23, 9, 9, 1))
     with pytest.raises(WorkerFailed, match=r"^process: ValueError: .* \(23, 9, 9, 1\)$"):
         in_process(point.measure, tmp_path / "images.npy", Point(24, 9, 8), SMOKE.filters, 1)
 
