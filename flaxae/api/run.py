@@ -1,5 +1,6 @@
 """`Run`: a trained model and what can be done with it."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from flaxae.api.export import ExportedEmbedding  # imports Arrow
     from flaxae.evaluation.embedding_quality import EmbeddingQuality
 
+logger = logging.getLogger("flaxae.data")
 Splits = Mapping[str, Split]
 Floats = Float32[np.ndarray, "..."]
 
@@ -166,6 +168,8 @@ class Run:
             ['examples', 'loss', 'mse', 'psnr', 'rmse', 'ssim']
         """
         part = self._split(split, images, None)
+        if images is not None and self.config.data.targets is not None:
+            logger.warning("the images have no targets, and are compared with themselves")
         step, state = self._eval_step
         return evaluate(step, state, part, self._batch_size, self._rngs.evaluate)
 
@@ -363,6 +367,8 @@ class Run:
     def _split(self, name: str, images: Any, labels: Any) -> Split:
         if images is None:
             return select(self.splits, name)
+        if isinstance(images, Split):
+            return images
         if isinstance(images, (str, Path)):
             if labels is not None:
                 raise InputError("labels came with a path, whose sub-folders are labels; leave out")

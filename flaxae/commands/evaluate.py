@@ -18,14 +18,18 @@ class Options(RunOptions):
 def run(options: Options) -> int:
     """Prints the quality of a split's reconstructions and of its embedding."""
     from flaxae.commands.opened import open_for
+    from flaxae.data.sources import open_images
     from flaxae.report.terminal import show_quality
 
     trained = open_for(options)
-    quality = trained.evaluate(options.split, images=options.images)
+    images = None
+    if options.images is not None:
+        images = open_images(options.images, trained.config.data, trained.image_shape)
+    quality = trained.evaluate(options.split, images=images)
     title = f"{options.title}, after epoch {trained.epoch}"
     show_quality(title, trained.config.objective.loss, quality)
     embedding = None if options.images else _show_embedding(trained, options.split)
-    dead = trained.dead_units(options.split, images=options.images)
+    dead = trained.dead_units(options.split, images=images)
     print(f"dead units  {sum(dead.values())}, of hidden layers")
     where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}
     print(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))

@@ -38,10 +38,11 @@ class Decoding(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Pixels of one file, and which of "pages", "sixteen_bit" and "dark" hold of it.
+    """Pixels of one file, and which of "pages", "ranged", "sixteen_bit" and "dark" hold of it.
 
-    "pages": only the first page or frame was taken. "sixteen_bit": the file has 16 bits a
-    sample. "dark": it has, their high byte was taken, and it is nowhere above 15.
+    "pages": only the first page or frame was taken. "ranged": the value range was used.
+    "sixteen_bit": the file has 16 bits a sample. "dark": it has, their high byte was taken, and it
+    is nowhere above 15.
     """
 
     pixels: UInt8[np.ndarray, "height width channels"]
@@ -78,6 +79,7 @@ def decode(path: Path, how: Decoding) -> Decoded:
         opened.image.load()
         if opened.image.mode in ("I", "F") or opened.image.mode.startswith("I;16"):
             eight_bit, highest = _from_deep_gray(opened, how.value_range)
+            notes |= {"ranged"} if how.value_range is not None else set()
         else:
             eight_bit, highest = _from_bytes(opened, how.value_range)
         if opened.bits == 16:

@@ -42,8 +42,8 @@ def some(names: Iterable[str]) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 file", "2 files": the noun with an s unless there is one."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """ "1 file", "2,000 files": the noun with an s unless there is one."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def picture_name(row: int, name: str | None) -> str:

@@ -180,11 +180,12 @@ def change(before: DatasetInfo, now: DatasetInfo) -> str:
         if size != before.sizes.get(name)
     ]
     if before.image_shape != now.image_shape:
-        return f"shape {before.image_shape}, now {now.image_shape}"
+        sizes.append(f"shape {before.image_shape}, now {now.image_shape}")
     if before.class_names != now.class_names:
         names = [", ".join(map(printable, info.class_names[:5])) for info in (before, now)]
-        return f"their classes were {names[0]} and are {names[1]}"
-    return ", ".join(sizes) or f"as many, but their sha256 was {before.digest}, now {now.digest}"
+        sizes.append(f"their classes were {names[0]} and are {names[1]}")
+    digests = f"as many, but the sha256 of pixels and labels was {before.digest}, now {now.digest}"
+    return ", ".join(sizes) or digests
 
 
 class _DatasetFields(TypedDict):

@@ -91,6 +91,22 @@ def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
     assert command("evaluate", "--workdir", run, "--images", photos) == 0
 
 
+def test_renamed_classes_are_not_gone_on_with(run, photos, capsys):
+    (photos / "ant").rename(photos / "zebra")
+    for words in (("train", "--dataset", photos, "--epochs", 1, *SMALL), ("evaluate",)):
+        assert command(*words, "--workdir", run) == 2
+        error = capsys.readouterr().err
+        assert "their classes were ant, bee and are bee, zebra" in error
+
+
+def test_a_note_on_new_images_is_said_once(run, tmp_path, capfd):
+    save(tmp_path / "new" / "a.png", blots(1)[0])
+    (tmp_path / "new" / "b.png").write_bytes(b"no image")
+    capfd.readouterr()
+    assert command("evaluate", "--workdir", run, "--images", "new") == 0
+    assert capfd.readouterr().err.count("hold no image that can be read") == 1
+
+
 def test_a_folder_of_any_name_is_a_dataset(photos):
     photos.rename(photos.parent / "my-photos of 2024")
     words = ("--dataset", "my-photos of 2024", "--epochs", 1)
@@ -166,7 +182,7 @@ def test_python_takes_a_path(photos, tmp_path):
     assert by_path.evaluate(images=photos)["examples"] == 70
 
 
-def test_pairs_of_noisy_and_clean_images_are_trained(photos, tmp_path):
+def test_pairs_of_noisy_and_clean_images_are_trained(photos, tmp_path, capfd):
     for path in photos.rglob("*.png"):
         image = np.asarray(Image.open(path))
         save(tmp_path / "clean" / path.relative_to(photos), 255 - image)
@@ -174,6 +190,9 @@ def test_pairs_of_noisy_and_clean_images_are_trained(photos, tmp_path):
     assert command("train", *words, *SMALL) == 0
     split = flaxae.load("pairs").splits["test"]
     np.testing.assert_array_equal(split.targets, 255 - np.asarray(split.images))
+    capfd.readouterr()
+    assert command("evaluate", "--workdir", "pairs", "--images", "photos") == 0
+    assert "the images have no targets, and are compared with" in capfd.readouterr().err
 
 
 def test_the_store_is_listed_and_pruned(run, photos, capsys):

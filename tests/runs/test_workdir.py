@@ -110,7 +110,9 @@ def test_a_description_of_the_dataset_is_kept(workdir):
 
 def test_other_images_are_refused(workdir):
     start(workdir, checkpoint=True)
-    message = r"trained on other images \(as many, but their sha256 was abc, now def\)"
+    message = (
+        r"trained on other images \(as many, but the sha256 of pixels and labels was abc, now def\)"
+    )
     with pytest.raises(InputError, match=message):
         start(workdir, dataset=DATASET._replace(digest="def"))
     more = DATASET._replace(digest="def", sizes={**DATASET.sizes, "train": 5})

@@ -123,8 +123,11 @@ def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
     from flaxae.data.sources.stored import whole
     from flaxae.data.sources.stored_arrays import open_arrays, without_absent_keys
 
+    if not path:
+        raise InputError("images got ''; expected a folder or file of images")
     absolute = str(Path(path).expanduser().absolute())
-    own = {"labels": None, "targets": None, "dataset": absolute}
+    # Whoever looks at images leaves out those that cannot be read, however many.
+    own = {"labels": None, "targets": None, "bad_files": 1.0, "dataset": absolute}
     if absolute.lower().endswith(ARRAY_SUFFIXES):
         contents = open_arrays(without_absent_keys(replace(config, **own)))
     else:

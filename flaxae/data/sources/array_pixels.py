@@ -36,8 +36,8 @@ def pixels_of(
     low, high = (chunk.min(), chunk.max()) if chunk.size else (0, 0)
     if not (low >= 0 and high <= most):  # also refuses NaN
         raise InputError(
-            f"{what} is {chunk.dtype} in {low}..{high}; expected 0..{most}, or give --range with "
-            "the values of black and white"
+            f"{what} is {chunk.dtype} in {low}..{high}; expected 0..{most}, or train with "
+            "--range, the values of black and white"
         )
     if chunk.dtype.kind != "f":
         return chunk.astype(np.uint8)

@@ -67,7 +67,7 @@ def open_entry(config: DataConfig, listing: Listing) -> Entry:
         targets = [os.path.join(other.root, name) for name in pairs]
         row_of = {name: row for row, name in enumerate(other.files)}
         stats.append(other.stats[[row_of[name] for name in pairs]])
-    how, shape = _decoding(config, paths)
+    how, shape, pattern = _decoding(config, paths)
     identities = _identities(listing.files, np.concatenate(stats, axis=1))
     options = repr((how, shape, config.targets))
     plan = Plan(
@@ -76,18 +76,20 @@ def open_entry(config: DataConfig, listing: Listing) -> Entry:
         fingerprint=hashlib.sha256(options.encode() + identities.tobytes()).hexdigest(),
         rows=len(paths),
         image_shape=shape,
-        decode=lambda rows: _chunks(rows, paths, targets, how, shape, config.channels is None),
+        decode=lambda rows: _chunks(
+            rows, paths, targets, how, (shape, pattern), config.channels is None
+        ),
         identities=identities,
         has_targets=targets is not None,
     )
     entry = build_shown(store_root(config), plan)
     _report_bad(config, listing, entry)
-    tell_notes(entry)
+    tell_notes(config, entry)
     return entry
 
 
-def _decoding(config: DataConfig, paths: Sequence[str]) -> tuple[Decoding, Shape]:
-    """How the files become pixels, and the shape that all of them get."""
+def _decoding(config: DataConfig, paths: Sequence[str]) -> tuple[Decoding, Shape, str]:
+    """How the files become pixels, the shape that all of them get, and a file of that shape."""
     size = config.image_size
     how = Decoding(
         image_size=None if size is None else (size[0], size[1]),
@@ -112,8 +114,9 @@ def _decoding(config: DataConfig, paths: Sequence[str]) -> tuple[Decoding, Shape
         sizes = {found[:2]: path for found, path in shapes.items()}
         if len(sizes) > 1:
             _refuse_sizes(*list(sizes.items())[:2])
-    height, width = how.image_size or next(iter(shapes))[:2]
-    return how._replace(channels=channels), (height, width, channels)
+    first, pattern = next(iter(shapes.items()))
+    height, width = how.image_size or first[:2]
+    return how._replace(channels=channels), (height, width, channels), pattern
 
 
 def _spread(paths: Sequence[str]) -> list[str]:
@@ -146,13 +149,15 @@ def _chunks(
     paths: Sequence[str],
     targets: Sequence[str] | None,
     how: Decoding,
-    shape: Shape,
+    expected: tuple[Shape, str],
     guessed: bool,
 ) -> Iterator[Chunk]:
     """Decodes the files of these rows in threads, a bounded number at a time.
 
+    `expected` is the shape that all of them must get, and a file that has it.
     `guessed` says that the number of channels was learned from some of the files only.
     """
+    shape = expected[0]
     size = max(_CHUNK_BYTES // int(np.prod(shape)), 1)
 
     def one(path: str) -> Decoded | str:
@@ -166,7 +171,7 @@ def _chunks(
         except BadImage as error:
             return str(error)
         if found.pixels.shape != shape:
-            _refuse_sizes((shape, paths[0]), (found.pixels.shape, path))
+            _refuse_sizes(expected, (found.pixels.shape, path))
         return found
 
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:

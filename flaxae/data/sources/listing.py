@@ -69,7 +69,8 @@ def list_folder(root: Path, labels_csv: Path | None = None) -> Listing:
 def list_images(path: Path) -> Listing:
     """The images below a folder, or one image file, as commands that read a run take them.
 
-    Sub-folders are classes if all images are in one; they are no splits, and need not be classes.
+    Sub-folders are classes if all images are in one, below train, validation and test if there are
+    these; all splits are taken together.
 
     Raises:
         InputError: there is no image, or a folder cannot be read.
@@ -84,7 +85,9 @@ def list_images(path: Path) -> Listing:
     found = _walk(str(path))
     remarks = _remarks(found, str(path), None)
     _require_images(path, found.files, remarks)
-    classes = [_folder_at(file, 0) for file in found.files]
+    tops = {_folder_at(file, 0) for file in found.files}
+    are_splits = "train" in tops and tops <= _ALIASES.keys()
+    classes = [_folder_at(file, 1 if are_splits else 0) for file in found.files]
     labels = [name for name in classes if name is not None]
     whole = labels if len(labels) == len(found.files) else None
     return _listing(path, found, whole, None, remarks, None)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int8, Int32
 
 from flaxae.data import DataConfig
-from flaxae.data.file_names import some
+from flaxae.data.file_names import counted, some
 from flaxae.data.pixel_hash import split_by_hash
 from flaxae.data.splits import SPLITS, Split
 from flaxae.data.store.images import StoredImages
@@ -50,7 +50,7 @@ class StoredSource:
         return splits
 
     def digest(self) -> str:
-        """The sha256 of all pixels."""
+        """The sha256 of all pixels and labels."""
         if self._digest is None:
             self.splits()
         assert self._digest is not None
@@ -75,8 +75,9 @@ def make_splits(contents: Contents) -> dict[str, Split]:
         rows = np.flatnonzero((numbers == number) & good)
         if not len(rows):
             raise InputError(
-                f"no image is in the split {name} ({int(good.sum())} images in all); give "
-                "more images, or put some into the folders train/, validation/ and test/"
+                f"no image is in the split {name} ({counted(int(good.sum()), 'image')} in all); "
+                "give more images, or say the splits: by the folders train/, validation/ and "
+                "test/, or by arrays of these names"
             )
         splits[name] = make_split(contents, rows)
     return splits
@@ -110,32 +111,41 @@ def split_numbers(contents: Contents) -> np.ndarray:
 
 
 def content_digest(splits: dict[str, Split], entry: Entry) -> str:
-    """The sha256 of the splits' pixels and targets, by their hashes, in order."""
+    """The sha256 of the splits' pixels and targets, by their hashes, and of their labels."""
     total = hashlib.sha256()
     for name in SPLITS:
-        images = splits[name].images
+        images, labels, class_names, *_ = splits[name]
         assert isinstance(images, StoredImages)
         total.update(f"{name} {images.shape}".encode())
         total.update(entry.hashes[images.rows].tobytes())
         if entry.targets is not None:
             total.update(entry.target_hashes[images.rows].tobytes())
+        if labels is not None:
+            total.update(repr(class_names).encode() + labels.tobytes())
     return total.hexdigest()
 
 
-def tell_notes(entry: Entry) -> None:
+def tell_notes(config: DataConfig, entry: Entry) -> None:
     """Says once, when images were decoded, what was done to many of them."""
-    notes = entry.notes if entry.fresh else {}
+    if not entry.fresh:
+        return
+    notes, count = entry.notes, int(entry.good.sum())
     if "pages" in notes:
         logger.warning(
             "of %d files with several pages or frames, the first is taken", notes["pages"]
         )
     if "rounded" in notes:
         logger.warning("floats in 0..1 are rounded to 8 bits")
-    if notes.get("dark", 0) > notes.get("sixteen_bit", 0) / 2:
-        logger.warning(
-            "%d images of 16 bits are nearly black, as of 12 bits in 16; try --range 0 4095",
-            notes["dark"],
-        )
+    if config.range is not None and "ranged" not in notes:
+        logger.warning("--range has no effect on images of 8 bits")
+    dark, deep = notes.get("dark", 0), notes.get("sixteen_bit", 0)
+    if dark > max(deep or count, 1) / 2:
+        what = counted(dark, "image") + " of 16 bits" * bool(deep)
+        if deep and config.range is None:
+            advice = "as of 12 bits in 16; try --range 0 4095"
+        else:
+            advice = "without a value above 15 of 255; are black and white what you mean?"
+        logger.warning("%s %s nearly black, %s", what, "is" if dark == 1 else "are", advice)
 
 
 def _warn_of_copies(contents: Contents, numbers: np.ndarray) -> None:
@@ -150,7 +160,8 @@ def _warn_of_copies(contents: Contents, numbers: np.ndarray) -> None:
     crossing = int((numbers[order][1:] != numbers[order][:-1])[same].sum())
     named = f", such as {some(files[int(row)] for row in copies)}" if files else ""
     where = f"{crossing:,} of them in another split" if crossing else "each in the same split"
-    logger.warning("%s images have the pixels of another%s; %s", f"{len(copies):,}", named, where)
+    what = "image has" if len(copies) == 1 else "images have"
+    logger.warning("%s %s the pixels of another%s; %s", f"{len(copies):,}", what, named, where)
 
 
 def _warn_of_absent_classes(contents: Contents, numbers: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from flaxae.data.store.plan import Chunk, Entry, Plan
 from flaxae.errors import InputError
 
 _CHUNK_BYTES = 2**24  # read at a time
-_DARK = 16 << 8  # an image of 16 bits with no pixel above is nearly black
+_DARK = 16  # an image without a pixel from there on is nearly black
 Arrays = Mapping[str, tuple[ArrayFile, ArrayFile | None]]
 
 
@@ -36,7 +36,7 @@ def open_arrays(config: DataConfig) -> Contents:
     """
     arrays = find_arrays(Path(config.dataset), config.images_key, config.labels_key)
     entry = _open(config, arrays)
-    tell_notes(entry)
+    tell_notes(config, entry)
     splits = None
     if set(arrays) != {"all"}:
         sizes = [arrays[name][0].shape[0] if name in arrays else 0 for name in SPLITS]
@@ -52,7 +52,7 @@ def without_absent_keys(config: DataConfig) -> DataConfig:
     """
     names = list_arrays(Path(config.dataset))
     images = config.images_key if config.images_key in names else None
-    labels = config.labels_key if config.labels_key in names else None
+    labels = config.labels_key if config.labels_key in {*names, ""} else None
     return replace(config, images_key=images, labels_key=labels)
 
 
@@ -108,17 +108,23 @@ def _chunks(
         if len(wanted):
             for values in read_rows(array, wanted, size):
                 what = str(array.path) if array.member is None else f"{array.path}:{array.member}"
-                yield Chunk(pixels_of(values, span, what), notes=_notes(values, config))
+                pixels = pixels_of(values, span, what)
+                yield Chunk(pixels, notes=_notes(values, pixels, span))
 
 
-def _notes(values: np.ndarray, config: DataConfig) -> dict[str, int]:
-    """What `pixels_of` does to the images, for `tell_notes`."""
-    if config.range is not None:
-        return {}
-    if values.dtype == np.uint16:
-        dark = values.reshape(len(values), -1).max(axis=1) < _DARK
-        return {"sixteen_bit": len(values), "dark": int(dark.sum())}
-    return {"rounded": len(values)} if values.dtype.kind == "f" else {}
+def _notes(
+    values: np.ndarray, pixels: np.ndarray, span: tuple[float, float] | None
+) -> dict[str, int]:
+    """What `pixels_of` has done to images, for `tell_notes`."""
+    count, kind = len(values), values.dtype.kind
+    dark = int((pixels.reshape(count, -1).max(axis=1) < _DARK).sum())
+    kinds = {
+        "dark": dark,
+        "ranged": count * (span is not None and values.dtype not in (np.uint8, bool)),
+        "sixteen_bit": count * (values.dtype == np.uint16),
+        "rounded": count * (span is None and kind == "f"),
+    }
+    return {note: times for note, times in kinds.items() if times}
 
 
 def _labels(arrays: Arrays) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -36,7 +36,7 @@ from flaxae.errors import InputError, RunError
 logger = logging.getLogger("flaxae.data")
 PARTIAL = ".partial"  # suffix of an entry that is being written
 _OLD = ".old"
-_OTHER = ".other"  # what an interrupted call has decoded of other images, as of the changed folder
+OTHER = ".other"  # what an interrupted call has decoded of other images, as of the changed folder
 _COPY_ROWS = 4096
 
 
@@ -58,8 +58,8 @@ def build(root: Path, plan: Plan, progress: Progress = lambda done, count: None)
         if found is not None:
             return found
         folder, scratch = root / plan.name, root / (plan.name + PARTIAL)
-        other = root / (plan.name + _OTHER)
-        with _faults_in(root), contextlib.ExitStack() as opened:
+        other = root / (plan.name + OTHER)
+        with _faults_in(root), _gone_if_refused(scratch), contextlib.ExitStack() as opened:
             records = _open_records(scratch, other, plan)
             files = {name: _open_images(scratch / name, plan) for name in _own_files(plan)}
             for descriptor in files.values():
@@ -285,7 +285,10 @@ def _require_room(root: Path, plan: Plan) -> None:
 
 def megabytes(size: int) -> str:
     """A size for people."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1e3:.1f} kB"
 
 
 def is_locked(scratch: Path) -> bool:
@@ -318,6 +321,16 @@ def _lock(root: Path, name: str) -> Iterator[None]:
             logger.info("waiting for another process that decodes the same images")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _gone_if_refused(scratch: Path) -> Iterator[None]:
+    """Deletes what was written of images that turn out not to be usable."""
+    try:
+        yield
+    except InputError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flaxae.data import DataConfig
-from flaxae.data.store.build import PARTIAL, Progress, build, is_locked, megabytes
+from flaxae.data.file_names import counted
+from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked, megabytes
 from flaxae.data.store.files import DESCRIPTION, MARKER, find
 from flaxae.data.store.plan import Entry, Plan
 
@@ -56,10 +57,12 @@ def build_shown(root: Path, plan: Plan) -> Entry:
     show = display.get()
     with show(f"decoding {plan.rows:,} images") if show else contextlib.nullcontext() as progress:
         entry = build(root, plan, *([progress] if progress else []))
+    count = int(entry.good.sum())
     logger.info(
-        "%s images of %s are in the store: %s, %s",
-        f"{int(entry.good.sum()):,}",
+        "%s of %s %s in the store: %s, %s",
+        counted(count, "image"),
         plan.source,
+        "is" if count == 1 else "are",
         entry.folder,
         megabytes(folder_size(entry.folder)),
     )
@@ -93,7 +96,7 @@ def folder_size(folder: Path) -> int:
 
 def _kept(folder: Path) -> Kept:
     size = folder_size(folder)
-    if folder.name.endswith(PARTIAL):
+    if folder.name.endswith((PARTIAL, OTHER)):
         state = "being written" if is_locked(folder) else "interrupted"
         return Kept(folder.name, "?", (), size, state)
     try:

@@ -50,7 +50,7 @@ def test_a_range_is_mapped_and_clipped(kind, value_range, values, expected):
 @pytest.mark.parametrize(
     ("kind", "values", "came"),
     [
-        ("i8", [0, 256], "images is int64 in 0..256; expected 0..255, or give --range"),
+        ("i8", [0, 256], "images is int64 in 0..256; expected 0..255, or train with --range"),
         ("i1", [-1, 7], "images is int8 in -1..7; expected 0..255"),
         ("f4", [0, 16], "images is float32 in 0.0..16.0; expected 0..1, or"),
         ("f8", [-0.5, 1], "images is float64 in -0.5..1.0; expected 0..1"),

@@ -218,7 +218,7 @@ def test_labels_come_from_a_table(photos, config, tmp_path):
 
 def test_too_few_images_for_three_splits_are_refused(tmp_path, config):
     save(tmp_path / "photos" / "one.png", pictures(1)[0])
-    with pytest.raises(InputError, match=r"no image is in the split .* \(1 images in all\)"):
+    with pytest.raises(InputError, match=r"no image is in the split .* \(1 image in all\)"):
         open_source(config).splits()
 
 
@@ -245,6 +245,28 @@ def test_classes_of_new_images_are_kept(config, tmp_path):
         save(tmp_path / "new" / name, image)
     split = open_images(str(tmp_path / "new"), config, (8, 9, 3))
     assert (split.class_names, split.labels.tolist()) == (("ant", "cat"), [1, 0])
+
+
+def test_splits_of_new_images_are_taken_together(config, tmp_path):
+    image = next(iter(pictures(1, (8, 9, 3))))
+    for name in ("train/ant/b.png", "test/cat/a.png", "val/ant/c.png"):
+        save(tmp_path / "new" / name, image)
+    split = open_images(str(tmp_path / "new"), config, (8, 9, 3))
+    assert (split.class_names, split.labels.tolist()) == (("ant", "cat"), [1, 0, 0])
+
+
+def test_new_images_that_cannot_be_read_are_left_out_however_many(config, tmp_path, caplog):
+    save(tmp_path / "new" / "a.png", next(iter(pictures(1, (8, 9, 3)))))
+    for name in "bc":
+        (tmp_path / "new" / f"{name}.png").write_bytes(b"no image")
+    split = open_images(str(tmp_path / "new"), config, (8, 9, 3))
+    assert split.files == ("a.png",)
+    assert "2 of 3 files hold no image that can be read: b.png" in caplog.text
+    (tmp_path / "new" / "a.png").unlink()
+    with pytest.raises(InputError, match="hold no image that can be read"):
+        open_images(str(tmp_path / "new"), config, (8, 9, 3))
+    with pytest.raises(InputError, match="images got ''"):
+        open_images("", config, (8, 9, 3))
 
 
 def test_a_new_image_may_be_one_file(config, tmp_path):

@@ -9,7 +9,8 @@ from flaxae.errors import InputError
 
 
 def listing(root, *files):
-    return Listing(Path(root), files, np.zeros((len(files), 2), np.int64), None, (), None, ())
+    stats = np.zeros((len(files), 2), np.int64)
+    return Listing(Path(root), Path(root), files, stats, None, (), None, ())
 
 
 def pair(images, targets):

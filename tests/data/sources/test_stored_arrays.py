@@ -9,6 +9,10 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (90, 6, 5, 1), np.uint8)
 LABELS = np.arange(90) % 3
 
 
+WHAT = "are black and white what you mean?"
+DARK = f"90 images are nearly black, without a value above 15 of 255; {WHAT}"
+
+
 @pytest.fixture
 def config(tmp_path):
     def make(name, **options):
@@ -138,6 +142,26 @@ def test_new_images_may_have_other_names_than_the_run(config, tmp_path):
     split = open_images(str(tmp_path / "new.npz"), run, (6, 5, 1))
     np.testing.assert_array_equal(split.images, IMAGES[:4])
     assert split.labels.tolist() == LABELS[:4].tolist()
+    np.savez(tmp_path / "odd.npz", images=IMAGES[:4], labels=LABELS[:3])
+    run = config("scans.npz", labels_key="")  # no labels, as in the run
+    assert open_images(str(tmp_path / "odd.npz"), run, (6, 5, 1)).labels is None
+
+
+def test_a_refused_file_leaves_nothing_in_the_store(config, tmp_path):
+    values = IMAGES / np.float32(255)
+    values[-1] = 2
+    np.savez(tmp_path / "scans.npz", images=values)
+    with pytest.raises(InputError, match=r"in 0\.0\.\.2\.0; expected 0\.\.1, or train"):
+        open_source(config("scans.npz")).splits()
+    assert [path.suffix for path in (tmp_path / "store").iterdir()] == [".lock"]
+
+
+def test_other_labels_are_another_dataset(config, tmp_path):
+    digests = []
+    for labels in (LABELS, LABELS % 2, np.array(list("abc"))[LABELS]):
+        np.savez(tmp_path / "scans.npz", images=IMAGES, labels=labels)
+        digests.append(open_source(config("scans.npz")).digest())
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize(
@@ -150,10 +174,25 @@ def test_new_images_may_have_other_names_than_the_run(config, tmp_path):
         ),
         (IMAGES.astype(np.uint16) << 8, []),
         (IMAGES, []),
+        (IMAGES.astype(np.int64) % 2, [DARK]),
     ],
 )
 def test_what_is_done_to_all_images_is_said_once(config, tmp_path, caplog, values, said):
     np.savez(tmp_path / "scans.npz", images=values)
-    open_source(config("scans.npz")).splits()
-    open_source(config("scans.npz")).splits()
+    for _ in range(2):
+        open_source(config("scans.npz")).splits()
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (IMAGES, ["--range has no effect on images of 8 bits"]),
+        (IMAGES / np.float32(2.55), [DARK]),
+        (IMAGES.astype(np.uint16) << 4, []),
+    ],
+)
+def test_a_range_that_does_not_fit_is_said(config, tmp_path, caplog, values, said):
+    np.savez(tmp_path / "scans.npz", images=values)
+    open_source(config("scans.npz", range=(0.0, 4095.0))).splits()
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said

@@ -243,7 +243,7 @@ def test_a_damaged_file_makes_the_entry_be_decoded_again(tmp_path, name, damage)
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     usage = SimpleNamespace(free=1000)
     monkeypatch.setattr(building.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match=r"toys needs 0\.0 MB in the store .* has 0\.0 MB left"):
+    with pytest.raises(InputError, match=r"toys needs \d\.\d kB in the store .* has 1\.0 kB left"):
         build(tmp_path, plan())
     assert not (tmp_path / "toys.partial").exists()
 
