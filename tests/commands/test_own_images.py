@@ -166,7 +166,7 @@ def test_evaluate_takes_images(run, tmp_path, capsys):
 )
 def test_images_that_cannot_be_used_are_one_line(run, tmp_path, capsys, words, message):
     (tmp_path / "empty").mkdir()
-    np.save(tmp_path / "x.npy", np.zeros((9, 7, 5), np.uint8))
+    np.save(tmp_path / "x.npy", np.full((9, 7, 5), 99, np.uint8))
     for name in ("evaluate", "reconstruct", "embed"):
         capsys.readouterr()
         assert command(name, "--workdir", run, *words) == 2

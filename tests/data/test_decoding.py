@@ -239,15 +239,16 @@ def test_a_value_range_is_scaled_and_clipped(file):
     deep = np.array([[0, 100, 101, 2148, 4195, 65535]], np.uint16)
     expected = np.array([[0, 0, 0, 128, 255, 255]])[..., None]
     how = GRAY._replace(value_range=(100.0, 4195.0))
-    same(file(png(deep[..., None], 16, 0)), expected, how, notes=["sixteen_bit"])
-    same(file(deep), expected, how, notes=["sixteen_bit"])
+    same(file(png(deep[..., None], 16, 0)), expected, how, notes=["ranged", "sixteen_bit"])
+    same(file(deep), expected, how, notes=["ranged", "sixteen_bit"])
     for kind in (np.float32, np.uint32, np.int32):
-        same(file(deep.astype(kind)), expected, how, natural=1)
+        same(file(deep.astype(kind)), expected, how, natural=1, notes=["ranged"])
     signed = np.array([[-32768, -1000, 1047.5, 32767]]).astype(np.int16)
     how = how._replace(value_range=(-1000.0, 3095.0))
-    same(file(signed), [[[0], [0], [127], [255]]], how, notes=["sixteen_bit"])
-    same(file(np.array([[3_000_000_000]], np.uint32)), [[[255]]], how)
-    same(file(np.array([[-np.inf, np.inf, 3e38]], np.float32)), [[[0], [255], [255]]], how)
+    same(file(signed), [[[0], [0], [127], [255]]], how, notes=["ranged", "sixteen_bit"])
+    same(file(np.array([[3_000_000_000]], np.uint32)), [[[255]]], how, notes=["ranged"])
+    floats = np.array([[-np.inf, np.inf, 3e38]], np.float32)
+    same(file(floats), [[[0], [255], [255]]], how, notes=["ranged"])
     same(FIXTURES / "gray.gif", LIGHT, how)  # 8 bits stay as they are
 
 
@@ -271,7 +272,7 @@ def test_twelve_bits_in_sixteen_are_dark(file):
     same(file(png(opaque, 16, 6)), deep.repeat(3, -1) >> 8, notes=dark)
     same(file(png(deep + 1, 16, 0)), (deep + 1) >> 8, GRAY, notes=["sixteen_bit"])
     how = GRAY._replace(value_range=(0.0, 4095.0))
-    same(file(png(deep, 16, 0)), [[[0], [255]]], how, notes=["sixteen_bit"])
+    same(file(png(deep, 16, 0)), [[[0], [255]]], how, notes=["ranged", "sixteen_bit"])
 
 
 def test_a_tiff_that_says_twelve_bits_is_not_dark(file):
