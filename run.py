@@ -1,8 +1,6 @@
 """Runs flaxae from a checkout: `python run.py train --help`."""
 
-import sys
-
-from flaxae.commands.main import main
+from flaxae.commands.process import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -2,18 +2,19 @@
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from flaxae.commands import data, embed, evaluate, reconstruct, train
+from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
+from flaxae.commands.output import write_any_text
 from flaxae.commands.options import ProcessOptions
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
 from flaxae.config.presets import PRESETS
-from flaxae.errors import InputError, RunError
+from flaxae.errors import InputError
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
@@ -28,32 +29,20 @@ COMMANDS: dict[str, ModuleType] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 2 for bad input, 1 if a run cannot continue."""
-    _write_any_text()
-    try:
-        parser = _parser()
-        found, unknown = parser.parse_known_args(arguments)
-        flags = vars(found)
-        name = flags.pop("command")
-        if unknown:
-            what = f"unrecognized arguments: {' '.join(unknown)}"
-            raise InputError(f"{what}; see {parser.prog} {name} --help")
-        command = COMMANDS[name]
-        return _run(command, _options(command, flags))
-    except InputError as error:
-        print(f"flaxae: error: {error}", file=sys.stderr)
-        return 2
-    except (RunError, OSError) as error:
-        print(f"flaxae: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    write_any_text()
+    return status_of(lambda: _command(arguments))
 
 
-def _write_any_text() -> None:
-    r"""Characters that the terminal's encoding lacks, as in the locale C, are written as \u...."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def _command(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    found, unknown = parser.parse_known_args(arguments)
+    flags = vars(found)
+    name = flags.pop("command")
+    if unknown:
+        what = f"unrecognized arguments: {' '.join(unknown)}"
+        raise InputError(f"{what}; see {parser.prog} {name} --help")
+    command = COMMANDS[name]
+    return _run(command, _options(command, flags))
 
 
 def _run(command: ModuleType, options: Any) -> int:

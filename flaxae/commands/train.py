@@ -1,10 +1,16 @@
 """The command `train`."""
 
 import signal
+import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flaxae.commands.options import ProcessOptions
+from flaxae.commands.process import end_soon, stopped
 from flaxae.config import TrainConfig
+
+if TYPE_CHECKING:
+    from flaxae.training.loop import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +21,11 @@ class Options(ProcessOptions):
 
 
 def run(options: Options) -> int:
-    """Trains to `config.epochs`; returns the exit status, 128 + signal if one stopped it."""
+    """Trains to `config.epochs`; returns the exit status.
+
+    Raises:
+        KeyboardInterrupt: a signal has stopped it; its last step is saved.
+    """
     from flaxae.api.train import train
     from flaxae.runs.stop_signal import StopSignal
     from flaxae.runs.workdir import PROFILE
@@ -23,13 +33,10 @@ def run(options: Options) -> int:
 
     config = options.config
     configure_jax(config.model, options.compilation_cache)
-    terminate = StopSignal(signal.SIGTERM)
-    try:
-        trained = train(config, callbacks=[terminate], verbose=True)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    terminate = StopSignal(signal.SIGTERM, signal.SIGHUP)
+    trained = train(config, callbacks=[terminate, _Failure()], verbose=True)
     if terminate.received is not None:
-        return 128 + terminate.received
+        raise stopped(terminate.received)
     if config.profile:
         from flaxae.report.terminal import show_table
 
@@ -44,3 +51,12 @@ def run(options: Options) -> int:
             f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev"
         )
     return 0
+
+
+class _Failure:
+    """A callback that bounds the time in which the others clean up after an error."""
+
+    def on_end(self, view: "View") -> None:
+        error = sys.exception()
+        if view.status == "failed" and error is not None:
+            end_soon(error)

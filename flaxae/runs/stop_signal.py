@@ -18,6 +18,7 @@ class StopSignal:
     def __init__(self, *numbers: signal.Signals) -> None:
         self.received: int | None = None
         self._numbers = numbers
+        self._arrived: set[int] = set()
         self._previous: dict[int, Any] = {}
 
     def on_start(self, view: View) -> None:
@@ -44,4 +45,12 @@ class StopSignal:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = number
-        signal.signal(number, self._previous[number])
+        if number not in self._arrived:
+            self._arrived.add(number)
+            return
+        handler = self._previous[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, handler)
+            signal.raise_signal(signal.Signals(number))

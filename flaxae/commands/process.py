@@ -1,0 +1,173 @@
+"""The process of a command: its signals, and its end.
+
+`run` is called before anything heavy is imported, so this module imports little.
+"""
+
+import _thread
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+from flaxae.commands.ending import Ending, Stopped, ending_of, say, status_of, stopped_by
+from flaxae.commands.output import take_over
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 1.5  # seconds from a signal to the end of the process
+_LONG_PATIENCE = 9.0  # the same while a run trains and saves, or cleans up after an error
+_PAUSE = 0.05  # seconds before an exception that was lost is raised again
+_WAKE = b"\0"  # in the pipe, where a signal is written as its number
+_SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
+
+
+def run() -> NoReturn:
+    """Runs the command that the command line asks for, and ends the process."""
+    global _current
+    _current = Process()
+    _current.end(_current.status())
+
+
+def stopped(number: int) -> Stopped:
+    """What to raise after a signal. It is SIGPIPE if the reader of stdout has gone."""
+    return Stopped(number) if _current is None else _current.stopped(number)
+
+
+def end_soon(error: BaseException) -> None:
+    """Ends the process in a few seconds if the clean-up after `error` takes longer."""
+    if _current is not None:
+        _current.end_soon(error)
+
+
+class Process:
+    """Ends this process when a signal asks for it.
+
+    Python handles signals in the main thread, between two of its own instructions. One call of
+    XLA's compiler is such an instruction, and an exception that is raised inside a callback of C++
+    is lost. So a second thread is told of every signal too, and ends the process if the main
+    thread has not done so in time.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Ending | None = None  # what the first signal asks for
+        self._arrived: set[int] = set()
+        self._forced: Ending | None = None  # how the second thread ends the process
+        self._deadline = float("inf")  # and when
+        self._raise_at = float("inf")  # when an exception that was lost is raised again
+        self._echoes = 0  # signals on their way that are no one's but the second thread's
+        self._output = take_over(on_closed=self._on_closed)
+        source, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # which the parent has asked for
+                signal.signal(number, self._on_signal)
+        sys.unraisablehook = self._on_lost
+        threading.Thread(target=self._watch, args=(source,), daemon=True).start()
+
+    def status(self) -> int:
+        """The exit status of the command, whose line on stderr has been written."""
+
+        def command() -> int:
+            from flaxae.commands.main import main
+
+            return main()
+
+        try:
+            status = status_of(command)
+        except SystemExit as leave:  # argparse has printed a help
+            status = leave.code if isinstance(leave.code, int) else 1
+        except BaseException:
+            status = 1
+            if self._asked is None:  # else it may be what an import made of Stopped
+                traceback.print_exc()
+        if self._asked is not None and status != self._asked.status:
+            say(self._asked.line)
+            status = self._asked.status
+        return status
+
+    def end(self, status: int) -> NoReturn:
+        """Ends the process now: no thread that a library has left behind is waited for."""
+        sys.stdout.flush()
+        if self._output.reader_gone:
+            status = stopped_by(signal.SIGPIPE).status
+        elif self._output.lost is not None and status == 0:
+            reason = self._output.lost.strerror
+            say(f"flaxae: error: standard output cannot be written: {reason}")
+            status = 1
+        sys.stderr.flush()
+        os._exit(status)
+
+    def stopped(self, number: int) -> Stopped:
+        return Stopped(signal.SIGPIPE if self._output.reader_gone else number)
+
+    def end_soon(self, error: BaseException) -> None:
+        ending = ending_of(error) or Ending(1, f"flaxae: error: {type(error).__name__}")
+        self._set_deadline(_LONG_PATIENCE, ending)
+        os.write(self._pipe, _WAKE)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        raise self.stopped(number)
+
+    def _on_closed(self) -> None:
+        """Stops as after a signal, so that a run that trains saves its last steps."""
+        signal.raise_signal(signal.SIGTERM)
+
+    def _on_lost(self, lost: Any) -> None:
+        """Called for an exception that Python cannot raise where it is."""
+        if not isinstance(lost.exc_value, Stopped):
+            sys.__unraisablehook__(lost)
+            return
+        self._raise_at = time.monotonic() + _PAUSE
+        os.write(self._pipe, _WAKE)
+
+    def _watch(self, source: int) -> None:
+        """The second thread."""
+        while True:
+            wait = min(self._deadline, self._raise_at) - time.monotonic()
+            ready = select.select([source], [], [], None if wait == float("inf") else max(wait, 0))
+            for number in os.read(source, 64) if ready[0] else b"":
+                self._on_byte(number)
+            if time.monotonic() >= self._deadline:
+                self._force()
+            if time.monotonic() >= self._raise_at:
+                self._raise_at = float("inf")
+                self._echoes += 1
+                _thread.interrupt_main(signal.SIGTERM)  # `_on_signal` runs in the main thread
+
+    def _on_byte(self, number: int) -> None:
+        if number not in _SIGNALS:
+            return
+        if self._echoes:
+            self._echoes -= 1
+            return
+        ending = stopped_by(self.stopped(number).number)
+        is_ours = signal.getsignal(number) == self._on_signal  # else it is training's
+        is_first = number not in self._arrived
+        self._arrived.add(number)
+        self._asked = self._asked or ending
+        self._set_deadline(_LONG_PATIENCE if is_first and not is_ours else _PATIENCE, ending)
+
+    def _set_deadline(self, seconds: float, ending: Ending) -> None:
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        self._forced = self._forced or ending
+
+    def _force(self) -> NoReturn:
+        """Ends the process while its main thread does something else."""
+        assert self._forced is not None
+        # In a thread of its own, because the main thread may hold the lock of a full pipe.
+        flushing = threading.Thread(target=sys.stdout.flush, daemon=True)
+        flushing.start()
+        flushing.join(0.2)
+        if os.isatty(1):
+            os.write(1, _SHOW_CURSOR)
+        if self._forced.line:
+            os.write(2, f"{self._forced.line}\n".encode("utf-8", "backslashreplace"))
+        os._exit(self._forced.status)
+
+
+_current: Process | None = None
