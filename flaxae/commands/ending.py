@@ -53,9 +53,12 @@ def ending_of(error: BaseException) -> Ending | None:
         what = f"{printable(error.filename)}: " if error.filename is not None else ""
         status, text = 1, f"{what}{escaped(error.strerror or str(error))}"
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # JAX's own error
-        status, text = 1, (
-            f"there is not enough memory ({printable(error) or 'none left'}); take a smaller "
-            "--batch-size, a smaller model or smaller images"
+        status, text = (
+            1,
+            (
+                f"there is not enough memory ({printable(error) or 'none left'}); take a smaller "
+                "--batch-size, a smaller model or smaller images"
+            ),
         )
     else:
         return None

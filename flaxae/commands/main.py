@@ -9,8 +9,8 @@ from typing import Any
 from flaxae.commands import data, embed, evaluate, reconstruct, train
 from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
-from flaxae.commands.output import write_any_text
 from flaxae.commands.options import ProcessOptions
+from flaxae.commands.output import write_any_text
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
 from flaxae.config.presets import PRESETS
@@ -30,10 +30,11 @@ COMMANDS: dict[str, ModuleType] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 2 for bad input, 1 if a run cannot continue."""
     write_any_text()
-    return status_of(lambda: _command(arguments))
+    return status_of(lambda: command(arguments))
 
 
-def _command(arguments: Sequence[str] | None) -> int:
+def command(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; an exception says why it ended early."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
     flags = vars(found)
@@ -41,8 +42,8 @@ def _command(arguments: Sequence[str] | None) -> int:
     if unknown:
         what = f"unrecognized arguments: {' '.join(unknown)}"
         raise InputError(f"{what}; see {parser.prog} {name} --help")
-    command = COMMANDS[name]
-    return _run(command, _options(command, flags))
+    module = COMMANDS[name]
+    return _run(module, _options(module, flags))
 
 
 def _run(command: ModuleType, options: Any) -> int:

@@ -60,9 +60,7 @@ def _text(raw: Output, like: TextIO | None) -> TextIO:
     encoding = like.encoding if like is not None else "utf-8"
     buffered = io.BufferedWriter(raw)
     is_line_wise = raw.fileno() == 2 or raw.isatty()
-    return io.TextIOWrapper(
-        buffered, encoding, "backslashreplace", line_buffering=is_line_wise
-    )
+    return io.TextIOWrapper(buffered, encoding, "backslashreplace", line_buffering=is_line_wise)
 
 
 def _open_closed_descriptors() -> None:

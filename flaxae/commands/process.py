@@ -3,7 +3,6 @@
 `run` is called before anything heavy is imported, so this module imports little.
 """
 
-import _thread
 import os
 import select
 import signal
@@ -14,7 +13,7 @@ import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
-from flaxae.commands.ending import Ending, Stopped, ending_of, say, status_of, stopped_by
+from flaxae.commands.ending import Ending, Stopped, ending_of, say, stopped_by
 from flaxae.commands.output import take_over
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,7 +28,7 @@ def run() -> NoReturn:
     """Runs the command that the command line asks for, and ends the process."""
     global _current
     _current = Process()
-    _current.end(_current.status())
+    _current.end(_current.ending())
 
 
 def stopped(number: int) -> Stopped:
@@ -53,7 +52,9 @@ class Process:
     """
 
     def __init__(self) -> None:
-        self._asked: Ending | None = None  # what the first signal asks for
+        self._has_begun = False  # and there may be something to clean up
+        self._is_ending = threading.Lock()  # which is never released
+        self._number: int | None = None  # of the first signal
         self._arrived: set[int] = set()
         self._forced: Ending | None = None  # how the second thread ends the process
         self._deadline = float("inf")  # and when
@@ -69,41 +70,43 @@ class Process:
         sys.unraisablehook = self._on_lost
         threading.Thread(target=self._watch, args=(source,), daemon=True).start()
 
-    def status(self) -> int:
-        """The exit status of the command, whose line on stderr has been written."""
-
-        def command() -> int:
-            from flaxae.commands.main import main
-
-            return main()
-
+    def ending(self) -> Ending:
+        """How the command ends."""
         try:
-            status = status_of(command)
-        except SystemExit as leave:  # argparse has printed a help
-            status = leave.code if isinstance(leave.code, int) else 1
-        except BaseException:
-            status = 1
-            if self._asked is None:  # else it may be what an import made of Stopped
-                traceback.print_exc()
-        if self._asked is not None and status != self._asked.status:
-            say(self._asked.line)
-            status = self._asked.status
-        return status
+            from flaxae.commands.main import command
 
-    def end(self, status: int) -> NoReturn:
+            self._has_begun = True
+            ending = Ending(command(), "")
+        except SystemExit as leave:  # argparse has printed a help
+            ending = Ending(leave.code if isinstance(leave.code, int) else 1, "")
+        except BaseException as error:
+            known = stopped_by(self._number) if self._number else ending_of(error)
+            if known is None:
+                traceback.print_exc()
+            ending = known or Ending(1, "")
+        # A signal counts also where a library has made another exception of it, or none.
+        return stopped_by(self._number) if self._number else ending
+
+    def end(self, ending: Ending) -> NoReturn:
         """Ends the process now: no thread that a library has left behind is waited for."""
+        self._has_begun = False
         sys.stdout.flush()
         if self._output.reader_gone:
-            status = stopped_by(signal.SIGPIPE).status
-        elif self._output.lost is not None and status == 0:
+            ending = stopped_by(signal.SIGPIPE)
+        elif self._output.lost is not None and ending.status == 0:
             reason = self._output.lost.strerror
-            say(f"flaxae: error: standard output cannot be written: {reason}")
-            status = 1
+            line = f"flaxae: error: standard output cannot be written: {reason}"
+            ending = Ending(1, line)
+        if not self._is_ending.acquire(blocking=False):
+            time.sleep(_LONG_PATIENCE)  # the second thread ends the process
+        say(ending.line)
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(ending.status)
 
     def stopped(self, number: int) -> Stopped:
-        return Stopped(signal.SIGPIPE if self._output.reader_gone else number)
+        if self._number is None:
+            self._number = signal.SIGPIPE if self._output.reader_gone else number
+        return Stopped(self._number)
 
     def end_soon(self, error: BaseException) -> None:
         ending = ending_of(error) or Ending(1, f"flaxae: error: {type(error).__name__}")
@@ -111,7 +114,11 @@ class Process:
         os.write(self._pipe, _WAKE)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        raise self.stopped(number)
+        stop = self.stopped(number)
+        if self._has_begun:
+            raise stop
+        self._set_deadline(0, stopped_by(stop.number))  # there is nothing to clean up
+        self._force()
 
     def _on_closed(self) -> None:
         """Stops as after a signal, so that a run that trains saves its last steps."""
@@ -137,7 +144,11 @@ class Process:
             if time.monotonic() >= self._raise_at:
                 self._raise_at = float("inf")
                 self._echoes += 1
-                _thread.interrupt_main(signal.SIGTERM)  # `_on_signal` runs in the main thread
+                number = self._number
+                if number is None or number == signal.SIGPIPE:
+                    number = signal.SIGTERM
+                # The signal itself, which also interrupts a system call that waits.
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _on_byte(self, number: int) -> None:
         if number not in _SIGNALS:
@@ -149,16 +160,17 @@ class Process:
         is_ours = signal.getsignal(number) == self._on_signal  # else it is training's
         is_first = number not in self._arrived
         self._arrived.add(number)
-        self._asked = self._asked or ending
         self._set_deadline(_LONG_PATIENCE if is_first and not is_ours else _PATIENCE, ending)
 
     def _set_deadline(self, seconds: float, ending: Ending) -> None:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
         self._forced = self._forced or ending
 
-    def _force(self) -> NoReturn:
-        """Ends the process while its main thread does something else."""
-        assert self._forced is not None
+    def _force(self) -> None:
+        """Ends the process, whatever its main thread does."""
+        self._deadline = float("inf")
+        if self._forced is None or not self._is_ending.acquire(blocking=False):
+            return  # it ends already
         # In a thread of its own, because the main thread may hold the lock of a full pipe.
         flushing = threading.Thread(target=sys.stdout.flush, daemon=True)
         flushing.start()

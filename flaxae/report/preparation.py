@@ -17,12 +17,14 @@ def shown() -> Iterator[None]:
     """Shows the progress and the remarks of the data's preparation."""
     logger, handler = logging.getLogger("flaxae.data"), _OnStderr()
     level, token = logger.level, display.set(_bar)
+    propagated, logger.propagate = logger.propagate, False  # TFDS gives the root logger a handler
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.propagate = propagated
         logger.setLevel(level)
         display.reset(token)
 
