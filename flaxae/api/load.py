@@ -13,7 +13,7 @@ from flaxae.config import TrainConfig, parse_checkpoint
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import limit_training
-from flaxae.errors import InputError
+from flaxae.errors import InputError, absolute_path
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
 from flaxae.runs.profile import Profile
@@ -47,7 +47,7 @@ def load(
         >>> flaxae.load(run.workdir, "latest").epoch
         2
     """
-    folder = Path(workdir).expanduser().absolute()
+    folder = absolute_path(workdir, "workdir")
     checkpoint = parse_checkpoint(checkpoint)
     if images is None:
         if labels is not None:

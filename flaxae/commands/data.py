@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flaxae.errors import InputError, require
+from flaxae.errors import InputError, PathText, require
 from flaxae.errors import Options as CheckedOptions
 
 
@@ -14,7 +14,7 @@ class Options(CheckedOptions):
     """Print every entry: its name, its images, its size and where they come from."""
     prune: tuple[str, ...] | None = None
     """Delete the entries of these names (without a name: those that nothing needs any more)."""
-    store_dir: str | None = None
+    store_dir: PathText | None = None
     """Folder of decoded images (none: $FLAXAE_STORE_DIR, else ~/.cache/flaxae/images)."""
 
     def check(self) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flaxae.commands.options import RunOptions
-from flaxae.errors import require
+from flaxae.errors import PathText, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class Options(RunOptions):
 
     limit: int | None = None
     """Only the first so many images of the split, from 2 on (none: all of them)."""
-    output_dir: str | None = None
+    output_dir: PathText | None = None
     """Folder to write; an earlier export there is replaced (none: <workdir>/embedding)."""
 
     def check(self) -> None:

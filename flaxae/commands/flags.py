@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import docstring_parser
 
-from flaxae.errors import InputError, option_types
+from flaxae.errors import InputError, option_types, similar
 
 WORDS = ("auto",)  # that a flag of several numbers may take in place of them
 
@@ -21,7 +22,19 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
+        raise InputError(f"{shortened(message)}; see {self.prog} --help")
+
+    def refuse_unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """Raises InputError for arguments that are no flags, with the name of a similar flag."""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        given = [text.partition("=")[0] for text in arguments if text.startswith("--")]
+        question = next(filter(None, (similar(flag, flags) for flag in given)), "")
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{question}")
+
+
+def shortened(message: str) -> str:
+    """The message without the middle of very long words, as a number of 5,000 digits is one."""
+    return re.sub(r"(\S{60})\S{60,}(\S{20})", r"\1...\2", message)
 
 
 def add_flags(

@@ -14,7 +14,6 @@ from flaxae.commands.output import write_any_text
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
 from flaxae.config.presets import PRESETS
-from flaxae.errors import InputError
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
@@ -35,13 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; an exception says why it ended early."""
-    parser = _parser()
+    parser, parsers = _parsers()
     found, unknown = parser.parse_known_args(arguments)
     flags = vars(found)
     name = flags.pop("command")
     if unknown:
-        what = f"unrecognized arguments: {' '.join(unknown)}"
-        raise InputError(f"{what}; see {parser.prog} {name} --help")
+        parsers[name].refuse_unknown(unknown)
     module = COMMANDS[name]
     return _run(module, _options(module, flags))
 
@@ -74,7 +72,8 @@ def _several(values: list[Any]) -> Any:
     return values[0] if is_word else tuple(values)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
+    """The parser of the whole command line, and that of each command by its name."""
     parser = Parser(description="Autoencoders for images with JAX and Flax.")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="command", parser_class=Parser
@@ -86,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
             _add_train_flags(subparser)
         else:
             add_flags(subparser, "Options", [command.Options], _names(command.Options))
-    return parser
+    return parser, commands.choices
 
 
 def _add_train_flags(parser: argparse.ArgumentParser) -> None:

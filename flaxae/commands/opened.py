@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import RunOptions
+from flaxae.errors import absolute_path
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -14,12 +16,9 @@ def open_for(options: RunOptions) -> "Run":
     Raises:
         InputError: the folder holds no such run.
     """
-    from pathlib import Path
-
     from flaxae.api.load import load
     from flaxae.runs.workdir import read_config
-    from flaxae.training.devices import configure_jax
 
-    workdir = Path(options.workdir).expanduser().absolute()
-    configure_jax(read_config(workdir).model, options.compilation_cache)
+    workdir = absolute_path(options.workdir, "--workdir")
+    start_jax(read_config(workdir).model, options.compilation_cache)
     return load(workdir, options.checkpoint)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flaxae.config import parse_checkpoint
-from flaxae.errors import Options, require
+from flaxae.errors import Options, PathText
 
 SplitName = Literal["train", "validation", "test", "all"]
 
@@ -13,7 +13,7 @@ SplitName = Literal["train", "validation", "test", "all"]
 class ProcessOptions(Options):
     """Process."""
 
-    compilation_cache: str | None = None
+    compilation_cache: PathText | None = None
     """Folder that keeps compiled programs, or off (none: flaxae in the user's cache folder)."""
 
 
@@ -21,11 +21,11 @@ class ProcessOptions(Options):
 class RunOptions(ProcessOptions):
     """Run."""
 
-    workdir: str
+    workdir: PathText
     """Folder of a run of `train`."""
     split: SplitName = "test"
     """Which images."""
-    images: str | None = None
+    images: PathText | None = None
     """Folder or array file of images, in place of a split."""
     checkpoint: str = "best"
     """best (by validation loss), latest, or the number of a step."""
@@ -41,5 +41,4 @@ class RunOptions(ProcessOptions):
         return self.split if self.images is None else "images"
 
     def check(self) -> None:
-        require(self.images != "", "--images", "''", "a folder or an array file")
         parse_checkpoint(self.checkpoint)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flaxae.commands.options import RunOptions
-from flaxae.errors import require
+from flaxae.errors import PathText, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +12,9 @@ class Options(RunOptions):
 
     examples: int = 10
     """Number of images; equally many of each class, as far as possible."""
-    output: str | None = None
+    output: PathText | None = None
     """PNG file to write (none: <workdir>/reconstructions/<split>.png)."""
-    output_dir: str | None = None
+    output_dir: PathText | None = None
     """Folder that gets the reconstruction of every image, <row>_<name>.png, in place of a PNG."""
 
     def check(self) -> None:

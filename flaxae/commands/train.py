@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import ProcessOptions
 from flaxae.commands.process import end_soon, stopped
 from flaxae.config import TrainConfig
@@ -29,10 +30,9 @@ def run(options: Options) -> int:
     from flaxae.api.train import train
     from flaxae.runs.stop_signal import StopSignal
     from flaxae.runs.workdir import PROFILE
-    from flaxae.training.devices import configure_jax
 
     config = options.config
-    configure_jax(config.model, options.compilation_cache)
+    start_jax(config.model, options.compilation_cache)
     terminate = StopSignal(signal.SIGTERM, signal.SIGHUP)
     trained = train(config, callbacks=[terminate, _Failure()], verbose=True)
     if terminate.received is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flaxae.data import DataConfig, is_path
 from flaxae.data.sources import resolve_dataset
-from flaxae.errors import Options, require
+from flaxae.errors import Options, PathText, absolute_path, require
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig, ModelConfig
@@ -40,7 +40,7 @@ class TrainConfig(Options):
     """If it is not given: what suits the model."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     device: DeviceConfig = field(default_factory=DeviceConfig)
-    workdir: str | None = field(default=None, metadata={"changeable": True})
+    workdir: PathText | None = field(default=None, metadata={"changeable": True})
     """Folder of the run (none: runs/<model or preset>-<dataset>)."""
     epochs: int = field(default=50, metadata={"changeable": True})
     """Passes over the training split, those of an earlier start included."""
@@ -66,7 +66,7 @@ class TrainConfig(Options):
         """The same, to be kept in a file that is read from other folders."""
         names = ("data_dir", "manual_dir", "store_dir", "labels", "targets")
         given = {name: getattr(self.data, name) for name in names}
-        absolute = {k: v and str(Path(v).expanduser().absolute()) for k, v in given.items()}
+        absolute = {k: v and str(absolute_path(v, k)) for k, v in given.items()}
         absolute["dataset"] = resolve_dataset(self.data.dataset)
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **absolute))
 
@@ -85,10 +85,10 @@ class TrainConfig(Options):
         """The absolute path of the run's folder; its default carries the name of a preset."""
         dataset = self.data.dataset
         if is_path(dataset):
-            name = Path(dataset).expanduser().absolute().name
+            name = absolute_path(dataset, "--dataset").name
             dataset = re.sub(r"[^\w. -]+", "-", name)[:80] or "images"
         name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
-        return Path(name).expanduser().absolute()
+        return absolute_path(name, "--workdir")
 
 
 def parse_checkpoint(value: str | int) -> str | int:

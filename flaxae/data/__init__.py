@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flaxae.errors import Options, require
+from flaxae.errors import Options, PathText, require
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -22,12 +22,12 @@ class DataConfig(Options):
         'stretch'
     """
 
-    dataset: str = "mnist_5k"
+    dataset: PathText = "mnist_5k"
     """mnist_5k (no download), mnist, fashion_mnist, kmnist, images that TFDS has prepared, or a
     path: a folder of images (photos/), or arrays (.npy, .npz)."""
-    data_dir: str | None = field(default=None, metadata={"changeable": True})
+    data_dir: PathText | None = field(default=None, metadata={"changeable": True})
     """Folder of prepared datasets (none: $TFDS_DATA_DIR, else TFDS's ~/tensorflow_datasets)."""
-    manual_dir: str | None = field(default=None, metadata={"changeable": True})
+    manual_dir: PathText | None = field(default=None, metadata={"changeable": True})
     """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
     train_limit: int | None = None
     """At most so many training images, the first of the split (none: all)."""
@@ -41,9 +41,9 @@ class DataConfig(Options):
     """Red, green and blue in 0..255, below transparent pixels and around padded images."""
     range: tuple[float, ...] | None = None
     """Values that become black and white, of more than 8 bits (none: 0 and the largest)."""
-    labels: str | None = None
+    labels: PathText | None = None
     """A table file,label of the folder's images, as CSV (none: sub-folders are classes)."""
-    targets: str | None = None
+    targets: PathText | None = None
     """Folder of what is to be reconstructed of each image, paired by file name."""
     images_key: str | None = None
     """Name of the images in an .npz (none: found by their shape)."""
@@ -51,7 +51,7 @@ class DataConfig(Options):
     """Name of the labels in an .npz (none: labels, or y)."""
     bad_files: float = field(default=0.01, metadata={"changeable": True})
     """At most this share of the files may be unreadable; they are left out and named."""
-    store_dir: str | None = field(default=None, metadata={"changeable": True})
+    store_dir: PathText | None = field(default=None, metadata={"changeable": True})
     """Folder of decoded images (none: $FLAXAE_STORE_DIR, else ~/.cache/flaxae/images)."""
 
     def check(self) -> None:
@@ -78,8 +78,6 @@ class DataConfig(Options):
         if span is not None:
             fits = len(span) == 2 and span[0] < span[1] and all(abs(v) < 1e30 for v in span)
             require(fits, "--range", _text(span), "two numbers, the smaller one first")
-        for name in ("labels", "targets", "store_dir"):
-            require(getattr(self, name) != "", f"--{name.replace('_', '-')}", "''", "a path")
         require(0 <= self.bad_files <= 1, "--bad-files", self.bad_files, "a share in 0..1")
 
 

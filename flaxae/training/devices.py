@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flaxae.data.splits import Split
-from flaxae.errors import InputError
+from flaxae.errors import InputError, absolute_path
 from flaxae.models import ops
 from flaxae.models.options import ComputeConfig, ModelConfig, Shape
 from flaxae.training import DataOnDevice, DeviceConfig
@@ -67,8 +66,8 @@ def configure_jax(
 
 
 def _keep_compiled_programs(folder: str | None) -> None:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    chosen = Path(folder).expanduser().absolute() if folder else home / "flaxae" / "xla"
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    chosen = absolute_path(folder or f"{home}/flaxae/xla", "--compilation-cache")
     if chosen.is_file():
         raise InputError(f"--compilation-cache got {chosen}, a file; give a folder, or off")
     jax.config.update("jax_compilation_cache_dir", str(chosen))

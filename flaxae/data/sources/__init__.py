@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from flaxae.data import ARRAY_SUFFIXES, DataConfig, is_path
 from flaxae.data.file_names import printable
-from flaxae.errors import InputError
+from flaxae.errors import InputError, absolute_path
 
 if TYPE_CHECKING:
     from flaxae.data.splits import Shape, Split
@@ -99,9 +99,9 @@ def resolve_dataset(dataset: str) -> str:
     Raises:
         InputError: a folder and a dataset have this name.
     """
-    path = Path(dataset).expanduser()
+    path = absolute_path(dataset, "--dataset")
     if is_path(dataset):
-        return str(path.absolute())
+        return str(path)
     if dataset in SOURCES or not path.exists():
         return dataset
     if _is_known_name(dataset):
@@ -109,7 +109,7 @@ def resolve_dataset(dataset: str) -> str:
             f"--dataset got {dataset}, which is a dataset and a file or folder here; give "
             f"./{dataset} for the files, or tfds:{dataset} for the dataset"
         )
-    return str(path.absolute())
+    return str(path)
 
 
 def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
@@ -123,9 +123,7 @@ def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
     from flaxae.data.sources.stored import whole
     from flaxae.data.sources.stored_arrays import open_arrays, without_absent_keys
 
-    if not path:
-        raise InputError("images got ''; expected a folder or file of images")
-    absolute = str(Path(path).expanduser().absolute())
+    absolute = str(absolute_path(path, "--images"))
     # Whoever looks at images leaves out those that cannot be read, however many.
     own = {"labels": None, "targets": None, "bad_files": 1.0, "dataset": absolute}
     if absolute.lower().endswith(ARRAY_SUFFIXES):

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from flaxae.data.sources import OWN_DATASETS
 from flaxae.data.sources.idx import IdxFashionMnist, IdxKmnist, IdxMnist, find_files
 from flaxae.data.sources.mnist_5k import Mnist5k
-from flaxae.errors import InputError
+from flaxae.errors import InputError, similar
 
 _BUILDERS = {
     "mnist_5k": Mnist5k,
@@ -160,7 +160,7 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
         known = ", ".join(OWN_DATASETS)
         raise InputError(
             f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "
-            f"{_first_line(error)}"
+            f"{_first_line(error)}{similar(name, _known(data_dir))}"
         ) from error
     if not builder.is_prepared():
         raise InputError(
@@ -170,6 +170,12 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
             '.download_and_prepare()"'
         )
     return builder
+
+
+def _known(data_dir: Path) -> list[str]:
+    """The names of datasets that can be used here: flaxae's own, and what is prepared."""
+    prepared = [path.name for path in data_dir.iterdir()] if data_dir.is_dir() else []
+    return [*OWN_DATASETS, *prepared]
 
 
 def _feature_keys(name: str, builder: Any) -> tuple[str, str | None]:

@@ -15,6 +15,7 @@ from flaxae.data.store.entries import build_shown, entry_name, store_root
 from flaxae.data.store.files import find
 from flaxae.data.store.images import StoredImages
 from flaxae.data.store.plan import Chunk, Entry, Plan
+from flaxae.errors import absolute_path
 
 if TYPE_CHECKING:
     from flaxae.data.sources.prepare import PreparedDataset
@@ -52,14 +53,14 @@ def load(config: DataConfig) -> dict[str, Split]:
             return _splits(known)
     from flaxae.data.sources.prepare import prepare  # imports TFDS, which most starts do without
 
-    manual_dir = Path(config.manual_dir).expanduser().absolute() if config.manual_dir else None
+    manual_dir = absolute_path(config.manual_dir, "--manual-dir") if config.manual_dir else None
     dataset = prepare(name, data_dir, manual_dir)
     return _splits(_find(root, dataset.folder) or build_shown(root, _plan(dataset)))
 
 
 def _data_dir(config: DataConfig) -> Path:
     name = config.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(name).expanduser().absolute()
+    return absolute_path(name, "--data-dir")
 
 
 def _find(root: Path, folder: Path) -> Entry | None:

@@ -18,6 +18,7 @@ from flaxae.data.file_names import counted
 from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked, megabytes
 from flaxae.data.store.files import DESCRIPTION, MARKER, find
 from flaxae.data.store.plan import Entry, Plan
+from flaxae.errors import absolute_path
 
 logger = logging.getLogger("flaxae.data")
 # Shows the progress of a build; nothing is shown unless a command sets it.
@@ -39,7 +40,7 @@ def store_root(config: DataConfig) -> Path:
     """The store's folder: --store-dir, else $FLAXAE_STORE_DIR, else in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     name = config.store_dir or os.environ.get("FLAXAE_STORE_DIR") or f"{cache}/flaxae/images"
-    return Path(name).expanduser().absolute()
+    return absolute_path(name, "--store-dir")
 
 
 def entry_name(title: str, *identity: str) -> str:
