@@ -28,7 +28,7 @@ def run(options: Options) -> int:
     from flaxae.data import DataConfig
     from flaxae.data.store.build import megabytes
     from flaxae.data.store.entries import kept, prune, store_root
-    from flaxae.report.terminal import show_table
+    from flaxae.report.terminal import say, show_table
 
     root = store_root(DataConfig(store_dir=options.store_dir))
     if options.prune is None:
@@ -52,5 +52,5 @@ def run(options: Options) -> int:
     ]
     show_table("", ("entry", "images", "size", "state", "source"), rows)
     word = "kept" if options.prune is None else "deleted"
-    print(f"{word}: {len(rows)} in {root}, {megabytes(sum(entry.size for entry in entries))}")
+    say(f"{word}: {len(rows)} in {root}, {megabytes(sum(entry.size for entry in entries))}")
     return 0

@@ -27,6 +27,7 @@ def run(options: Options) -> int:
 
     from flaxae.commands.opened import open_for
     from flaxae.export.viewers import viewer_steps
+    from flaxae.report.terminal import say
 
     trained = open_for(options)
     start = time.perf_counter()
@@ -34,12 +35,12 @@ def run(options: Options) -> int:
     exported = trained.export_embedding(
         folder, options.split, images=options.images, limit=options.limit
     )
-    print(
+    say(
         f"{options.title}, after epoch {trained.epoch}: {exported.points:,} points of "
         f"{exported.dimensions} dimensions; written in {time.perf_counter() - start:.1f} s"
     )
     for remark in exported.remarks:
-        print(f"note: {remark}")
-    print(f"everything is in {exported.folder}")
-    print(viewer_steps(exported.folder, exported.logdir), end="")
+        say(f"note: {remark}")
+    say(f"everything is in {exported.folder}")
+    say(*viewer_steps(exported.folder, exported.logdir).splitlines())
     return 0

@@ -19,7 +19,7 @@ def run(options: Options) -> int:
     """Prints the quality of a split's reconstructions and of its embedding."""
     from flaxae.commands.opened import open_for
     from flaxae.data.sources import open_images
-    from flaxae.report.terminal import show_quality
+    from flaxae.report.terminal import say, show_quality
 
     trained = open_for(options)
     images = None
@@ -30,9 +30,9 @@ def run(options: Options) -> int:
     show_quality(title, trained.config.objective.loss, quality)
     embedding = None if options.images else _show_embedding(trained, options.split)
     dead = trained.dead_units(options.split, images=images)
-    print(f"dead units  {sum(dead.values())}, of hidden layers")
+    say(f"dead units  {sum(dead.values())}, of hidden layers")
     where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}
-    print(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))
+    say(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))
     return 0
 
 
@@ -44,7 +44,7 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
     from flaxae.data.splits import select
     from flaxae.evaluation.pca import fit_pca, project
     from flaxae.report.plots import draw_confusion, draw_embedding
-    from flaxae.report.terminal import show_embedding_quality
+    from flaxae.report.terminal import say, show_embedding_quality
     from flaxae.runs.workdir import EVALUATION, write_atomically
 
     quality = trained.evaluate_embedding(split)
@@ -63,5 +63,5 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
         picture = draw_confusion(np.array(quality.confusion), names)
         write_atomically(folder / "confusion.png", picture)
     show_embedding_quality(quality, names, unseen=split in ("validation", "test"))
-    print(f"pictures  {folder}")
+    say(f"pictures  {folder}")
     return quality._asdict() | {"class_names": names, "pictures": str(folder)}

@@ -30,18 +30,19 @@ def run(options: Options) -> int:
 
     from flaxae.commands.opened import open_for
     from flaxae.report.figures import png
+    from flaxae.report.terminal import say
     from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
 
     trained = open_for(options)
     if options.output_dir is not None:
         folder = Path(options.output_dir).expanduser().absolute()
         count = trained.write_reconstructions(folder, options.split, images=options.images)
-        print(f"{count:,} pictures in {folder}")
+        say(f"{count:,} pictures in {folder}")
         return 0
     picture = trained.picture(options.split, images=options.images, examples=options.examples)
     default = trained.workdir / RECONSTRUCTIONS / f"{options.what}.png"
     path = Path(options.output).expanduser().absolute() if options.output else default
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, png(picture))
-    print(path)
+    say(path)
     return 0

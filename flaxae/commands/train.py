@@ -1,5 +1,6 @@
 """The command `train`."""
 
+import shlex
 import signal
 import sys
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def run(options: Options) -> int:
     if terminate.received is not None:
         raise stopped(terminate.received)
     if config.profile:
-        from flaxae.report.terminal import show_table
+        from flaxae.report.terminal import say, show_table
 
         folder = trained.workdir / PROFILE
         rows = [
@@ -46,9 +47,9 @@ def run(options: Options) -> int:
             for op in trained.profile()
         ]
         show_table("", ("operation", "of", "ms", "% of all", "times"), rows)
-        print(
-            f"the whole profile: pip install xprof && xprof --logdir {folder}\n"
-            f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev"
+        say(
+            f"the whole profile: pip install xprof && xprof --logdir {shlex.quote(str(folder))}",
+            f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev",
         )
     return 0
 

@@ -1,12 +1,13 @@
 """What a person reads while a run trains: a callback that prints tables, a bar and lines."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flaxae.report.terminal import console, show_table
+from flaxae.report.terminal import console, say, show_table
 from flaxae.training.loop import View
 from flaxae.training.state import named_leaves
 
@@ -35,22 +36,21 @@ class TrainingDisplay:
 
     def on_start(self, view: View) -> None:
         """The device, the data and the model, and where the run continues."""
-        task, out = view.task, console()
+        task = view.task
         devices = jax.devices()
-        out.print(f"device    {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
+        say(f"device    {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
         sizes = ", ".join(f"{name} {len(s.images):,}" for name, s in task.splits.items())
         shape = _shape(task.model.image_shape)
         name, batch_size = view.config.data.dataset, task.trainer.batch_size
-        text = f"dataset   {name}: {sizes}; images {shape}, batches of {batch_size}"
-        out.print(text, markup=False, emoji=False)
+        say(f"dataset   {name}: {sizes}; images {shape}, batches of {batch_size}")
         leaves = named_leaves(view.state.params)
         rows = [(name, _shape(leaf.shape), f"{leaf.size:,}") for name, leaf in leaves.items()]
         total = sum(leaf.size for leaf in leaves.values())
         show_table("", ("parameter", "shape", "weights"), [*rows, ("total", "", f"{total:,}")])
         if view.epoch >= task.epochs:
-            print(f"trained for {view.epoch} epochs already; a larger --epochs continues")
+            say(f"trained for {view.epoch} epochs already; a larger --epochs continues")
         elif view.step > 0:
-            print(f"continuing in epoch {view.epoch + 1} after step {view.step}")
+            say(f"continuing in epoch {view.epoch + 1} after step {view.step}")
 
     def on_call(self, view: View) -> None:
         """Moves the bar."""
@@ -75,22 +75,19 @@ class TrainingDisplay:
             for name, value in record.items()
             if name not in _SHOWN_OTHERWISE
         )
-        print(
+        say(
             f"epoch {record['epoch']:{len(str(epochs))}}/{epochs}"
             f"  train loss {record['train_loss']:.4f}"
             f"  validation loss {record['validation_loss']:.4f}"
             f"  rmse {record['validation_rmse']:.4f}{others}"
-            f"  {record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s",
-            flush=True,
+            f"  {record['images_per_second']:,.0f} images/s  {record['seconds']:.1f} s"
         )
 
     def on_end(self, view: View) -> None:
         """A summary of a finished run, or where a stopped one continues."""
         self._close_bar()
         if view.status == "stopped":
-            print(
-                f"stopped after step {view.step}, which is saved; the same command continues there"
-            )
+            say(f"stopped after step {view.step}, which is saved; the same command continues there")
         elif view.status == "finished":
             show_summary(str(view.task.workdir), view.history)
 
@@ -106,16 +103,18 @@ def show_summary(workdir: str, history: Sequence[Mapping[str, Any]]) -> None:
         best = min(history, key=lambda record: record["validation_loss"])
         last = history[-1]
         minutes = sum(record["seconds"] for record in history) / 60
-        print(
-            f"\n{last['epoch']} epoch(s) in {minutes:.1f} minutes; validation loss "
+        say(
+            "",
+            f"{last['epoch']} epoch(s) in {minutes:.1f} minutes; validation loss "
             f"{last['validation_loss']:.4f}, the best {best['validation_loss']:.4f} in epoch "
-            f"{best['epoch']}"
+            f"{best['epoch']}",
         )
-    print(
-        f"everything is in {workdir}\n"
-        f"look:      {workdir}/reconstructions/animation.webp\n"
-        f"evaluate:  python run.py evaluate --workdir {workdir}\n"
-        f"curves:    tensorboard --logdir {workdir}"
+    quoted = shlex.quote(workdir)
+    say(
+        f"everything is in {workdir}",
+        f"look:      {workdir}/reconstructions/animation.webp",
+        f"evaluate:  python run.py evaluate --workdir {quoted}",
+        f"curves:    tensorboard --logdir {quoted}",
     )
 
 

@@ -1,5 +1,6 @@
 """Tables for people who read a terminal."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,9 @@ def show_embedding_quality(
     if rows:
         show_table("", ("measure", *(columns[kind] for kind in kinds)), rows)
     if not unseen:
-        print("no classifiers: they learn from the training split; try --split test")
+        say("no classifiers: they learn from the training split; try --split test")
     elif quality.confusion is None:
-        print("no classifiers: the dataset has no labels")
+        say("no classifiers: the dataset has no labels")
     elif len(class_names) <= _MOST_CLASSES:
         numbers = [[str(count) for count in counts] for counts in quality.confusion]
         rows = [(name, *counts) for name, counts in zip(class_names, numbers, strict=True)]
@@ -74,10 +75,17 @@ def show_embedding_quality(
         show_table(title, ("", *map(str, range(len(rows)))), rows)
 
 
+def say(*lines: object) -> None:
+    """Prints lines of text at once. What a file name may hold is escaped."""
+    for line in lines:
+        print(escaped(str(line)))
+    sys.stdout.flush()
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table: text at the left, numbers at the right. No cell is read as markup."""
     heads = map(escape, columns)
-    shown = escape(title) or None
+    shown = escape(escaped(title)) or None
     table = Table(*heads, title=shown, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(table.columns):
         if all(row[index][:1].isdigit() for row in rows):

@@ -123,6 +123,8 @@ def open_images(path: str, config: DataConfig, shape: "Shape") -> "Split":
     from flaxae.data.sources.stored import whole
     from flaxae.data.sources.stored_arrays import open_arrays, without_absent_keys
 
+    if not path:
+        raise InputError("images got ''; expected a folder or file of images")
     absolute = str(absolute_path(path, "--images"))
     # Whoever looks at images leaves out those that cannot be read, however many.
     own = {"labels": None, "targets": None, "bad_files": 1.0, "dataset": absolute}
