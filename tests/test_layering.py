@@ -111,3 +111,31 @@ def test_pure_modules_touch_no_file_and_no_clock():
             ]
             names = {call.id for call in calls if isinstance(call, ast.Name)}
             assert not names & {"print", "open", "input"}, path
+
+
+def test_nothing_is_unpickled():
+    """A pickle runs code of whoever wrote it."""
+    unpicklers = set(
+        ["pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"]
+    )
+    for path in FILES:
+        assert not {name.split(".")[0] for name in imports(path)} & unpicklers, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert isinstance(node.value, ast.Constant), path
+                assert node.value.value is False, path
+
+
+def test_text_reaches_the_terminal_in_few_places():
+    """They escape it; elsewhere, `say` of flaxae.report.terminal prints."""
+    printing = set()
+    for path in FILES:
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        if any(isinstance(call, ast.Name) and call.id == "print" for call in calls):
+            printing.add(path.relative_to(PACKAGE).as_posix())
+    assert printing == {
+        "commands/ending.py",
+        "report/preparation.py",
+        "report/terminal.py",
+        "runs/checkpoints.py",
+    }

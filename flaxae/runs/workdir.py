@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TextIO, TypedDict
 
 import msgspec
 
@@ -54,7 +54,8 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
     config = _continued(workdir, config.with_absolute_paths(), dataset)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = open(workdir / _LOCK, "w")  # noqa: SIM115 - closed below, after the run
+        # Not "w", which would remove the other writer's number. It is closed after the run.
+        lock = open(workdir / _LOCK, "a+", encoding="ascii", errors="replace")  # noqa: SIM115
     except OSError as error:
         raise InputError(f"--workdir {workdir} cannot be written: {error.strerror}") from error
     with lock:
@@ -62,12 +63,23 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunError(
-                f"another process trains in {workdir}; wait for it, or give another --workdir"
+                f"another process{_owner(lock)} trains in {workdir}; wait for it, or give another "
+                "--workdir"
             ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         write_atomically(workdir / CONFIG, to_json(config).encode())
         text = json.dumps(dataset._asdict(), indent=2) + "\n"
         write_atomically(workdir / DATASET, text.encode())
         yield config
+
+
+def _owner(lock: TextIO) -> str:
+    """Who holds the lock, for a message."""
+    lock.seek(0)
+    text = lock.read(20).strip()
+    return f" (its number is {text})" if text.isdecimal() else ""
 
 
 def read_config(workdir: Path) -> TrainConfig:

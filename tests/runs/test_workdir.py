@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,9 +166,10 @@ def test_a_folder_that_cannot_be_written_is_refused():
 
 
 def test_two_writers_are_refused(workdir):
+    who = rf"another process \(its number is {os.getpid()}\) trains in"
     with (
         claim(workdir, CONFIG, DATASET),
-        pytest.raises(RunError, match="another process trains in"),
+        pytest.raises(RunError, match=who),
         claim(workdir, CONFIG, DATASET),
     ):
         pass

@@ -160,7 +160,7 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
         known = ", ".join(OWN_DATASETS)
         raise InputError(
             f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "
-            f"{_first_line(error)}{similar(name, _known(data_dir))}"
+            f"{_first_line(error).rstrip('.')}{similar(name, _known(data_dir))}"
         ) from error
     if not builder.is_prepared():
         raise InputError(
