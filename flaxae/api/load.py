@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from flaxae.api.run import Run, Splits
-from flaxae.config import TrainConfig, parse_checkpoint
+from flaxae.config import TrainConfig, parse_checkpoint, run_folder
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import limit_training
-from flaxae.errors import InputError, absolute_path
+from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
 from flaxae.runs.profile import Profile
@@ -47,7 +47,7 @@ def load(
         >>> flaxae.load(run.workdir, "latest").epoch
         2
     """
-    folder = absolute_path(workdir, "workdir")
+    folder = run_folder(workdir)
     checkpoint = parse_checkpoint(checkpoint)
     if images is None:
         if labels is not None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import RunOptions
-from flaxae.errors import absolute_path
+from flaxae.config import run_folder
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -19,6 +19,6 @@ def open_for(options: RunOptions) -> "Run":
     from flaxae.api.load import load
     from flaxae.runs.workdir import read_config
 
-    workdir = absolute_path(options.workdir, "--workdir")
+    workdir = run_folder(options.workdir)
     start_jax(read_config(workdir).model, options.compilation_cache)
     return load(workdir, options.checkpoint)

@@ -88,7 +88,20 @@ class TrainConfig(Options):
             name = absolute_path(dataset, "--dataset").name
             dataset = re.sub(r"[^\w. -]+", "-", name)[:80] or "images"
         name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
-        return absolute_path(name, "--workdir")
+        return run_folder(name)
+
+
+def run_folder(workdir: str | Path) -> Path:
+    """The absolute path of a run's folder.
+
+    Raises:
+        InputError: its path has a character that Orbax reads as a pattern of file names; it would
+            save checkpoints there and find none.
+    """
+    path = absolute_path(workdir, "--workdir")
+    found = next((c for c in "[*?" if c in str(path)), "")
+    require(not found, "--workdir", path, f"a path without {found}, which Orbax cannot read back")
+    return path
 
 
 def parse_checkpoint(value: str | int) -> str | int:

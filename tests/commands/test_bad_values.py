@@ -156,3 +156,14 @@ def test_jax_without_a_device_is_bad_input(error, monkeypatch):
     monkeypatch.setattr("jax.devices", fail)
     with pytest.raises(InputError, match="JAX_PLATFORMS is cpu, and JAX finds no such device"):
         start_jax(ConvolutionalConfig(), "off")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "reconstruct", "embed"])
+@pytest.mark.parametrize("name", ["a[b]c", "a*", "a?"])
+def test_a_workdir_that_orbax_would_not_find_again_is_refused(command, name, tmp_path, capsys):
+    assert main([command, "--workdir", str(tmp_path / name)]) == 2
+    err = capsys.readouterr().err
+    path = tmp_path / name
+    expected = f"expected a path without {name[1]}, which Orbax cannot read back"
+    assert err == f"flaxae: error: --workdir got {path}; {expected}\n"
+    assert not path.exists()
