@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
+from flaxae.data.file_names import printable
 from flaxae.data.images import to_bytes
 from flaxae.data.splits import SPLITS, Split
 from flaxae.data.store.images import StoredImages
-from flaxae.errors import InputError
+from flaxae.errors import InputError, RunError
 from flaxae.evaluation.embedding import embed_images
 from flaxae.export import embedding as files
 from flaxae.export import projector
@@ -19,6 +20,9 @@ from flaxae.training.step import embed_step
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
+
+
+OWN_PLACE = "embedding"  # in a run's folder
 
 
 class ExportedEmbedding(NamedTuple):
@@ -38,15 +42,18 @@ def export_embedding(
     name: str,
     parts: Mapping[str, Split],
     limit: int | None,
+    overwrite: bool = False,
 ) -> ExportedEmbedding:
     """Embeds the first `limit` images of `part`, which is called `name`, and writes the files.
 
     Raises:
         InputError: the folder holds something else, or the embedding cannot be shown.
+        RunError: the files cannot be written, as on a full disk.
     """
-    # Resolved, so that a link stays a link, and the folder that it points to is replaced.
-    output = folder.expanduser().resolve()
-    refuse_foreign(output, files.FILES)  # before the forward passes
+    output = _resolved(folder)
+    # Exports of earlier versions have no mark, but nobody else writes into the run's own place.
+    marked = None if output == (run.workdir / OWN_PLACE).resolve() else projector.SPRITE
+    refuse_foreign(output, files.FILES, marked, overwrite)  # before the forward passes
     split, split_names = first_images(part, name, parts, limit)
     batch_size = run.config.optimizer.batch_size
     state = run._state
@@ -56,15 +63,32 @@ def export_embedding(
     points = files.make_points(embedding, split, split_names)
     tensor_name = projector.tensor_name(run.config.model.name, run.config.data.dataset, name)
     tensor = files.describe(points, tensor_name)
-    with replace_folder(output, files.FILES) as scratch:
-        files.write_files(scratch, points, tensor)
-        forget_config(run.workdir)
-    in_workdir = link_config(run.workdir, output, tensor)
+    try:
+        with replace_folder(output, files.FILES, marked, overwrite) as scratch:
+            files.write_files(scratch, points, tensor)
+            forget_config(run.workdir, output)
+        in_workdir = link_config(run.workdir, output, tensor)
+    except OSError as error:
+        raise RunError(
+            f"{printable(output)} could not be written ({error.strerror or error}); make room "
+            "there and repeat the command, or give another --output-dir"
+        ) from error
     dimensions = embedding.vectors.shape[1]
     remarks = files.remarks(tensor, dimensions, split.images.shape[1:3])
     return ExportedEmbedding(
         output, len(split.images), dimensions, tuple(remarks), run.workdir if in_workdir else output
     )
+
+
+def _resolved(folder: Path) -> Path:
+    """Resolved, so that a link stays a link, and the folder that it points to is replaced."""
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle, no such user
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--output-dir got {printable(folder)}: {reason}; give another folder"
+        ) from error
 
 
 def first_images(

@@ -238,6 +238,7 @@ class Run:
         images: Any = None,
         labels: Any = None,
         limit: int | None = None,
+        overwrite: bool = False,
     ) -> "ExportedEmbedding":
         """Writes the embedding of a split, or of images, for the viewers; replaces an earlier one.
 
@@ -248,9 +249,11 @@ class Run:
             images: Images to embed in place of a split.
             labels: Their labels: whole numbers from 0, or names.
             limit: Only the first so many images, from 2 on.
+            overwrite: Replace also files of these names that flaxae has not written.
 
         Raises:
             InputError: the split, the images or the folder cannot be used.
+            RunError: the files cannot be written, as on a full disk.
 
         Example:
             >>> exported = run.export_embedding(tmp / "embedding", images=images)
@@ -267,7 +270,7 @@ class Run:
         name = split if images is None else "images"
         part = self._split(split, images, labels)
         parts = self.splits if images is None else {name: part}
-        return export_embedding(self, Path(folder), part, name, parts, limit)
+        return export_embedding(self, Path(folder), part, name, parts, limit, overwrite)
 
     def picture(
         self, split: str = "test", *, examples: int = 10, images: Any = None
@@ -291,9 +294,16 @@ class Run:
         return reconstruction_grid(rows, f"{title}, epoch {self.epoch}")
 
     def write_reconstructions(
-        self, folder: str | Path, split: str = "test", *, images: Any = None
+        self,
+        folder: str | Path,
+        split: str = "test",
+        *,
+        images: Any = None,
+        overwrite: bool = False,
     ) -> int:
         """Writes the reconstruction of each image as a PNG, "<row>_<file name>.png".
+
+        Of the files that are there, it replaces its own earlier ones, and all with `overwrite`.
 
         Returns:
             The number of pictures.
@@ -306,7 +316,8 @@ class Run:
             3
         """
         part = self._split(split, images, None)
-        return write_pictures(Path(folder), part, self._reconstructed_bytes, self._batch_size)
+        draw = self._reconstructed_bytes
+        return write_pictures(Path(folder), part, draw, self._batch_size, overwrite=overwrite)
 
     def _reconstructed_bytes(self, images: Any) -> np.ndarray:
         return np.round(_in_batches(self._reconstruct, images, self._batch_size) * 255).astype("u1")

@@ -14,6 +14,8 @@ class Options(RunOptions):
     """Only the first so many images of the split, from 2 on (none: all of them)."""
     output_dir: PathText | None = None
     """Folder to write; an earlier export there is replaced (none: <workdir>/embedding)."""
+    overwrite: bool = False
+    """Replace also files of an export's names that flaxae has not written."""
 
     def check(self) -> None:
         super().check()
@@ -33,7 +35,11 @@ def run(options: Options) -> int:
     start = time.perf_counter()
     folder = options.output_dir or f"{options.workdir}/embedding"
     exported = trained.export_embedding(
-        folder, options.split, images=options.images, limit=options.limit
+        folder,
+        options.split,
+        images=options.images,
+        limit=options.limit,
+        overwrite=options.overwrite,
     )
     say(
         f"{options.title}, after epoch {trained.epoch}: {exported.points:,} points of "

@@ -1,9 +1,16 @@
 """The command `reconstruct`."""
 
+import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flaxae.commands.options import RunOptions
-from flaxae.errors import PathText, require
+from flaxae.data import is_path
+from flaxae.data.file_names import printable
+from flaxae.errors import InputError, PathText, require
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +20,11 @@ class Options(RunOptions):
     examples: int = 10
     """Number of images; equally many of each class, as far as possible."""
     output: PathText | None = None
-    """PNG file to write (none: <workdir>/reconstructions/<split>.png)."""
+    """File to write, .png, .jpg or .webp (none: <workdir>/reconstructions/<split>.png)."""
     output_dir: PathText | None = None
     """Folder that gets the reconstruction of every image, <row>_<name>.png, in place of a PNG."""
+    overwrite: bool = False
+    """Replace also files that flaxae has not written."""
 
     def check(self) -> None:
         super().check()
@@ -29,20 +38,39 @@ def run(options: Options) -> int:
     from pathlib import Path
 
     from flaxae.commands.opened import open_for
-    from flaxae.report.figures import png
+    from flaxae.export.outputs import FORMATS, encoded, picture_target, write_new
     from flaxae.report.terminal import say
-    from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
+    from flaxae.runs.workdir import RECONSTRUCTIONS
 
+    def target(name: str | Path) -> Path:
+        own_place = options.output is None
+        overwrite = options.overwrite
+        return picture_target(name, "--output", overwrite=overwrite, own_place=own_place)
+
+    # A file that is named is refused before the run is opened, which takes seconds.
+    named = None if options.output is None else target(options.output)
     trained = open_for(options)
     if options.output_dir is not None:
         folder = Path(options.output_dir).expanduser().absolute()
-        count = trained.write_reconstructions(folder, options.split, images=options.images)
+        dataset = trained.config.data.dataset
+        _require_outside(folder, options.images, dataset if is_path(dataset) else None)
+        count = trained.write_reconstructions(
+            folder, options.split, images=options.images, overwrite=options.overwrite
+        )
         say(f"{count:,} pictures in {folder}")
         return 0
+    path = named or target(trained.workdir / RECONSTRUCTIONS / f"{options.what}.png")
     picture = trained.picture(options.split, images=options.images, examples=options.examples)
-    default = trained.workdir / RECONSTRUCTIONS / f"{options.what}.png"
-    path = Path(options.output).expanduser().absolute() if options.output else default
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, png(picture))
+    write_new(path, encoded(picture, FORMATS[path.suffix.lower()]), "--output")
     say(path)
     return 0
+
+
+def _require_outside(folder: "Path", *sources: str | None) -> None:
+    """Raises InputError for a folder of images, which the pictures would join."""
+    for source in filter(None, sources):
+        if folder.resolve().is_relative_to(os.path.realpath(os.path.expanduser(source))):
+            raise InputError(
+                f"--output-dir got {printable(folder)}, in the images' folder {printable(source)}; "
+                "give another, because pictures there would be taken for images"
+            )

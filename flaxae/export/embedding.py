@@ -10,6 +10,7 @@ from flaxae.errors import InputError
 from flaxae.evaluation.embedding import Embedding
 from flaxae.evaluation.pca import fit_pca, project
 from flaxae.export import projector
+from flaxae.export.outputs import png_mark
 from flaxae.export.table import Points, write_metadata, write_parquet, write_vectors
 
 PARQUET = "embedding.parquet"
@@ -52,7 +53,8 @@ def write_files(folder: Path, points: Points, tensor: projector.Tensor) -> None:
     """The six files of an export."""
     write_vectors(folder / projector.VECTORS, points)
     write_metadata(folder / projector.METADATA, points)
-    projector.draw_sprite(points.images, tensor.sprite).save(folder / projector.SPRITE)
+    sprite = projector.draw_sprite(points.images, tensor.sprite)
+    sprite.save(folder / projector.SPRITE, pnginfo=png_mark())
     (folder / projector.PBTXT).write_text(projector.config_pbtxt(tensor))
     (folder / projector.JSON).write_text(projector.config_json(tensor))
     plane = project(fit_pca(points.vectors, 2), points.vectors)

@@ -11,23 +11,28 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from flaxae.data.file_names import printable
 from flaxae.errors import InputError, RunError
+from flaxae.export.outputs import is_marked
 
 
 @contextlib.contextmanager
-def replace_folder(target: Path, names: Collection[str]) -> Iterator[Path]:
+def replace_folder(
+    target: Path, names: Collection[str], marked: str | None = None, overwrite: bool = False
+) -> Iterator[Path]:
     """Yields a scratch folder that replaces `target` when the block ends without an exception.
 
-    `names` are the files that the block writes. If the block fails, or SIGINT or SIGTERM ends it,
-    `target` is unchanged and the scratch folder is removed. SIGKILL may leave the hidden scratch
-    folder behind. Between the two renames it may also leave the complete old folder under a hidden
-    name and no `target`. The next call restores the old folder and removes such leftovers.
+    `names` are the files that the block writes; `marked` and `overwrite` are for `refuse_foreign`.
+    If the block fails, or SIGINT or SIGTERM ends it, `target` is unchanged and the scratch folder
+    is removed. SIGKILL may leave the hidden scratch folder behind. Between the two renames it may
+    also leave the complete old folder under a hidden name and no `target`. The next call restores
+    the old folder and removes such leftovers.
 
     Raises:
         InputError: `target` holds other files than an earlier export, or cannot be written.
         RunError: another process is writing `target`.
     """
-    refuse_foreign(target, names)
+    refuse_foreign(target, names, marked, overwrite)
     missing = [parent for parent in target.parents if not parent.exists()]
     try:
         with _exit_on_sigterm(), _locked(_hidden(target, "partial")) as scratch:
@@ -44,18 +49,34 @@ def replace_folder(target: Path, names: Collection[str]) -> Iterator[Path]:
         raise
 
 
-def refuse_foreign(target: Path, names: Collection[str]) -> None:
-    """Raises InputError unless `target` is absent, empty or holds exactly the files `names`."""
+def refuse_foreign(
+    target: Path, names: Collection[str], marked: str | None = None, overwrite: bool = False
+) -> None:
+    """Raises InputError unless `target` is absent, empty, or an earlier export.
+
+    That holds exactly the files `names`, of which the picture `marked` has flaxae's mark (None: the
+    names are enough). With `overwrite`, it may lack some, and the mark. Other files are never lost.
+    """
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder as --output-dir")
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    foreign, absent = sorted(found - set(names)), sorted(set(names) - found)
-    if found and (foreign or absent):
-        difference = f"holds {foreign[0]}" if foreign else f"lacks {absent[0]}"
-        raise InputError(
-            f"{target} is no earlier export: it {difference}; nothing was changed; "
-            "give another --output-dir, or empty this one"
-        )
+    foreign = sorted(n for n in found if n not in names or not (target / n).is_file())
+    absent = sorted(set(names) - found)
+    if not found or (overwrite and not foreign):
+        return
+    advice = "empty this one"
+    if foreign:
+        difference = f"holds {printable(foreign[0])}"
+    elif absent:
+        difference, advice = f"lacks {absent[0]}", "--overwrite"
+    elif marked is not None and not is_marked(target / marked):
+        difference, advice = f"has a {marked} that flaxae did not write", "--overwrite"
+    else:
+        return
+    raise InputError(
+        f"{printable(target)} is no earlier export: it {difference}; nothing was changed; "
+        f"give another --output-dir, or {advice}"
+    )
 
 
 @contextlib.contextmanager

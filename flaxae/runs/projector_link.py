@@ -9,9 +9,13 @@ from flaxae.export import projector
 from flaxae.runs.workdir import write_atomically
 
 
-def forget_config(workdir: Path) -> None:
-    """Removes the config before the files that it describes change."""
-    (workdir / projector.PBTXT).unlink(missing_ok=True)
+def forget_config(workdir: Path, output: Path) -> None:
+    """Removes the config before the files that it describes change.
+
+    An export outside the workdir changes none of them, and writes nothing in the workdir.
+    """
+    if output.is_relative_to(workdir.resolve()):
+        (workdir / projector.PBTXT).unlink(missing_ok=True)
 
 
 def link_config(workdir: Path, output: Path, tensor: projector.Tensor) -> bool:

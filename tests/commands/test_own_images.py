@@ -146,6 +146,15 @@ def test_new_images_are_reconstructed_one_picture_each(run, tmp_path, capsys):
     np.testing.assert_array_equal(np.asarray(Image.open(out / "1_x.png")), images[0])
 
 
+@pytest.mark.parametrize("out", ["photos", "photos/ant/new", "new"])
+def test_pictures_are_not_put_among_images(run, photos, tmp_path, capsys, out):
+    save(tmp_path / "new" / "a.png", blots(1)[0])
+    words = ("--workdir", run, "--images", "new", "--output-dir", out)
+    assert command("reconstruct", *words) == 2
+    assert "pictures there would be taken for images" in capsys.readouterr().err
+    assert len([*tmp_path.rglob("[0-9]_*.png")]) == 0
+
+
 def test_evaluate_takes_images(run, tmp_path, capsys):
     np.save(tmp_path / "new.npy", blots(4))
     capsys.readouterr()
