@@ -99,14 +99,16 @@ def baselines(pixels: Pixels, dimensions: int, folder: Path) -> Baselines:
 
 
 class _Kept:
-    """A file of JSON with what was computed before."""
+    """A file of JSON with what was computed before, and a checksum of it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._values = {}
-        with contextlib.suppress(OSError, ValueError):  # absent or damaged: computed again
+        # Absent or damaged: computed again.
+        with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
             values = json.loads(path.read_text())
-            self._values = values if isinstance(values, dict) else {}
+            digest = values.pop("sha256", None)
+            self._values = values if digest == _sha256(values) else {}
         self._known = len(self._values)
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
@@ -120,8 +122,12 @@ class _Kept:
         scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):  # a read-only folder: computed again the next time
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(json.dumps(self._values))
+            scratch.write_text(json.dumps(self._values | {"sha256": _sha256(self._values)}))
             scratch.replace(self._path)
+
+
+def _sha256(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(pixels: Pixels) -> str:

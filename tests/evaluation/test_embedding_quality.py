@@ -116,8 +116,12 @@ def test_other_images_or_labels_are_scored_anew(score, tmp_path, changed):
 def test_a_damaged_file_is_computed_again(score, tmp_path):
     first = score(clusters(60, 0), clusters(30, 1))
     (kept,) = tmp_path.iterdir()
-    kept.write_text("{")
-    assert score(clusters(60, 0), clusters(30, 1)) == first
+    whole = kept.read_text()
+    other = whole.replace("0.", "0.1", 1)
+    for damaged in ("{", "[1, 2]", "[" * 100_000, other):
+        assert damaged != whole
+        kept.write_text(damaged)
+        assert score(clusters(60, 0), clusters(30, 1)) == first
     assert json.loads(kept.read_text())["best_pca_dimensions"] == first.best_pca_dimensions
 
 

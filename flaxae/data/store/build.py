@@ -16,7 +16,6 @@ import numpy as np
 from flaxae.data.pixel_hash import pixel_hashes
 from flaxae.data.store.files import (
     BAD,
-    DESCRIPTION,
     GOOD,
     IMAGES,
     MARKER,
@@ -28,6 +27,8 @@ from flaxae.data.store.files import (
     describe,
     find,
     read,
+    read_description,
+    record_checks,
 )
 from flaxae.data.store.images import Checksums
 from flaxae.data.store.plan import Chunk, Entry, Plan
@@ -69,8 +70,8 @@ def build(root: Path, plan: Plan, progress: Progress = lambda done, count: None)
             _copy_known(folder, writer)
             _copy_interrupted(other, writer)
             writer.decode()
-            describe(scratch, plan, records, writer.checksums.values())
             records.flush()
+            describe(scratch, plan, records, writer.checksums.values())
             _replace(scratch, folder)
             shutil.rmtree(other, ignore_errors=True)
     entry = find(root, plan.name, plan.fingerprint)
@@ -127,6 +128,7 @@ class _Writer:
             bad = {str(rows[place]): why for place, why in chunk.bad.items()}
             with open(self._remarks, "a") as file:
                 file.write(json.dumps({"bad": bad, "notes": dict(chunk.notes)}) + "\n")
+        new["check"] = record_checks(new)
         self.records[rows] = new
 
 
@@ -171,7 +173,9 @@ def _own_files(plan: Plan) -> list[str]:
 
 
 def _trust_verified(records: Any, plan: Plan, files: dict[str, int]) -> None:
-    """Resets the records of an interrupted build whose pixels are not in the file."""
+    """Resets records of an interrupted build that are damaged, or whose pixels are not there."""
+    known = records["state"] != TODO
+    records["state"][known & (records["check"] != record_checks(records))] = TODO
     if IMAGES not in files:
         return
     done = np.flatnonzero(records["state"] == GOOD)
@@ -190,9 +194,8 @@ def _copy_known(folder: Path, writer: _Writer) -> None:
     if plan.identities is None or plan.in_place:
         return
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
+        old = read(folder, read_description(folder))
         records = np.load(folder / ROWS, mmap_mode="r")
-        old = read(folder, description)
     except UNREADABLE:
         return
     if old.images.shape[1:] != plan.image_shape or (old.targets is not None) != plan.has_targets:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from flaxae.data import DataConfig
 from flaxae.data.file_names import counted
 from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked, megabytes
-from flaxae.data.store.files import DESCRIPTION, MARKER, find
+from flaxae.data.store.files import MARKER, UNREADABLE, find, read_description
 from flaxae.data.store.plan import Entry, Plan
 from flaxae.errors import absolute_path
 
@@ -101,9 +100,9 @@ def _kept(folder: Path) -> Kept:
         state = "being written" if is_locked(folder) else "interrupted"
         return Kept(folder.name, "?", (), size, state)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
+        description = read_description(folder)
         source, shape = str(description["source"]), tuple(description["shape"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return Kept(folder.name, "?", (), size, "damaged")
     state = "complete" if Path(source).exists() else "source gone"
     return Kept(folder.name, source, shape, size, state)
