@@ -31,6 +31,7 @@ from flaxae.runs.workdir import CHECKPOINTS, PROFILE, claim, describe, read_metr
 from flaxae.training.devices import place
 from flaxae.training.epoch import Trainer
 from flaxae.training.loop import Task, View, fit
+from flaxae.training.memory import estimate, require_memory, usable_memory
 from flaxae.training.schedules import make_schedule
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs
 from flaxae.training.validation import make_eval_step
@@ -124,6 +125,7 @@ def _train(
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")
+    _require_memory(config, splits["train"])
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None
     with (
@@ -145,6 +147,15 @@ def _train(
     if interrupt.received is not None:
         raise KeyboardInterrupt
     return open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+
+
+def _require_memory(config: TrainConfig, split: Split) -> None:
+    """Raises InputError if the model or a batch does not fit into memory."""
+    shape = split.image_shape
+    model = config.model.build(config.compute, shape)
+    placement = place(config.model, config.compute, config.device, shape)
+    needed = estimate(model, config.optimizer, shape, len(split.images), placement)
+    require_memory(needed, config.model, usable_memory())
 
 
 def _best_in_memory(view: View) -> Restored | None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import OPEN_INFO
 
 from flaxae.data.decoding import BadImage, Decoding, decode, probe
+from tests.fixtures.fuzzing import damaged, fuzzed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "images"
 GRAY, COLOUR = Decoding(channels=1), Decoding(channels=3)
@@ -560,18 +561,24 @@ STARTS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@fuzzed(200)
 @given(st.sampled_from(STARTS), st.binary(max_size=200), HOWS)
 def test_random_bytes_raise_nothing_else(start, rest, how):
     outcome(start + rest, how)
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzed(300)
 @given(st.sampled_from(sorted(FILES)), st.data(), st.integers(1, 255), HOWS)
 def test_a_changed_byte_raises_nothing_else(name, data, change, how):
     content = bytearray(FILES[name])
     content[data.draw(st.integers(0, len(content) - 1))] ^= change
     outcome(bytes(content), how)
+
+
+@fuzzed(200)
+@given(damaged([FILES[name] for name in sorted(FILES)]), HOWS)
+def test_damaged_files_raise_nothing_else(content, how):
+    outcome(content, how)
 
 
 def test_threads_decode_the_same(file, tmp_path):

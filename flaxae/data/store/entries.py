@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flaxae.data import DataConfig
-from flaxae.data.file_names import counted
+from flaxae.data.file_names import counted, printable
 from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked, megabytes
 from flaxae.data.store.files import MARKER, UNREADABLE, find, read_description
 from flaxae.data.store.plan import Entry, Plan
@@ -61,9 +61,9 @@ def build_shown(root: Path, plan: Plan) -> Entry:
     logger.info(
         "%s of %s %s in the store: %s, %s",
         counted(count, "image"),
-        plan.source,
+        printable(plan.source),
         "is" if count == 1 else "are",
-        entry.folder,
+        printable(entry.folder),
         megabytes(folder_size(entry.folder)),
     )
     return entry

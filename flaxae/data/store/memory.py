@@ -1,4 +1,4 @@
-"""How much memory this process may still use."""
+"""How much memory this process may use."""
 
 import contextlib
 from pathlib import Path
@@ -8,12 +8,21 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def available_memory() -> int:
     """Bytes of memory that are free, or at once can be, within the limit of the control group."""
-    free = 2**62  # where nothing is known
+    return min([_machine("MemAvailable"), *_group_limits()])
+
+
+def total_memory() -> int:
+    """Bytes of memory of this machine, or the limit of the control group if that is less."""
+    return min([_machine("MemTotal"), *_group_limits()])
+
+
+def _machine(name: str) -> int:
+    """A line of /proc/meminfo, in bytes."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable:"))
-        free = int(line.split()[1]) * 1024
-    return min([free, *_group_limits()])
+        line = next(line for line in lines if line.startswith(f"{name}:"))
+        return int(line.split()[1]) * 1024
+    return 2**62  # where nothing is known
 
 
 def _group_limits() -> list[int]:

@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
@@ -23,6 +23,7 @@ from tests.fixtures.array_files import (
     save,
     with_header,
 )
+from tests.fixtures.fuzzing import damaged, fuzzed
 
 
 def read(array, rows=None, chunk_rows=3):
@@ -261,7 +262,10 @@ SAMPLES = [
 ]
 
 
-@settings(deadline=None, max_examples=100)
+MEMBERS = [npy_bytes(a) for a in (IMAGES, LABELS, LABELS.astype(str), IMAGES.astype(">f4"))]
+
+
+@fuzzed(100)
 @given(st.data())
 def test_damaged_bytes_are_read_or_refused(tmp_path_factory, data):
     content = bytearray(data.draw(st.sampled_from(SAMPLES)))
@@ -279,6 +283,18 @@ def test_damaged_bytes_are_read_or_refused(tmp_path_factory, data):
             raise AssertionError(message) from error
 
 
+@fuzzed(150)
+@given(damaged(MEMBERS), damaged(MEMBERS))
+def test_damaged_members_with_a_right_checksum_are_read_or_refused(tmp_path_factory, x, y):
+    path = members(tmp_path_factory.getbasetemp() / "damaged.npz", x=x, y=y)
+    try:
+        read_all(path)
+    except InputError as error:
+        message = str(error)
+        if not message.isprintable():
+            raise AssertionError(message) from error
+
+
 @pytest.mark.parametrize("sample", range(len(SAMPLES)))
 def test_cuts_and_flipped_bytes_are_read_or_refused(tmp_path, sample):
     content = SAMPLES[sample]
@@ -286,10 +302,10 @@ def test_cuts_and_flipped_bytes_are_read_or_refused(tmp_path, sample):
     for place in range(sample, len(content), 5):
         flipped = bytearray(content)
         flipped[place] ^= 0xFF
-        for damaged in (flipped, content[:place]):
-            path.write_bytes(damaged)
+        for changed in (flipped, content[:place]):
+            path.write_bytes(changed)
             try:
                 read_all(path)
             except InputError:
                 continue
-            assert damaged is flipped, "a file that is cut off was read"
+            assert changed is flipped, "a file that is cut off was read"

@@ -3,12 +3,13 @@ import io
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flaxae.data.sources import labels_csv
 from flaxae.data.sources.labels_csv import read_labels
 from flaxae.errors import InputError
+from tests.fixtures.fuzzing import fuzzed
 
 
 def labels_file(folder, text):
@@ -85,7 +86,7 @@ def test_what_is_no_table_is_refused(tmp_path, monkeypatch):
 CELLS = st.text(',"\n\r ./aé\u2028\ufeff', min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=80)
+@fuzzed(80)
 @given(
     st.binary(max_size=60)
     | st.lists(st.sampled_from(["a", ",", '"', "\n", "\r", "\0", "é", "\ufeff", "./"])).map(
@@ -103,7 +104,7 @@ def test_bytes_are_a_table_or_refused(tmp_path_factory, content, header):
     assert all(labels.values())
 
 
-@settings(deadline=None, max_examples=50)
+@fuzzed(50)
 @given(st.dictionaries(CELLS, CELLS, max_size=5))
 def test_a_written_table_is_read_back(tmp_path_factory, labels):
     labels = {
