@@ -15,6 +15,7 @@ import flaxae.training.loop
 from flaxae.api.load import load
 from flaxae.commands import evaluate, reconstruct
 from flaxae.commands import train as command
+from flaxae.commands.ending import ending_of
 from flaxae.errors import InputError, RunError
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.objectives import ObjectiveConfig
@@ -34,7 +35,10 @@ EXPLANATION = "the training curve moved: read the comment above GOLDEN before ch
 
 
 def train(config):
-    return command.run(command.Options(config=config))
+    try:
+        return command.run(command.Options(config=config))
+    except KeyboardInterrupt as stop:
+        return ending_of(stop).status
 
 
 def records_of(config):
