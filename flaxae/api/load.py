@@ -16,12 +16,16 @@ from flaxae.data.splits import limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
+from flaxae.runs.disk_faults import say
+from flaxae.runs.metrics_file import read_lines, whole_history
 from flaxae.runs.profile import Profile
 from flaxae.runs.workdir import (
     CHECKPOINTS,
+    METRICS,
     DatasetInfo,
     change,
     describe,
+    has_saved,
     read_config,
     read_dataset_info,
 )
@@ -93,7 +97,7 @@ def open_run(
     # A run of flaxae 0.1 keeps nothing of its dataset, so the dataset has to be read.
     dataset = kept or describe(config.data.dataset, limited_splits(), None)
     model = config.model.build(config.compute, dataset.image_shape)
-    restored = restored or _restore(workdir, config, model, checkpoint)
+    restored = restored or _restore(workdir, config, model, checkpoint, dataset.digest)
     return Run(workdir, config, dataset, model, restored, limited_splits, profile)
 
 
@@ -109,15 +113,32 @@ def _require_same(workdir: Path, kept: DatasetInfo, now: DatasetInfo) -> None:
 
 
 def _restore(
-    workdir: Path, config: TrainConfig, model: Autoencoder, checkpoint: str | int
+    workdir: Path,
+    config: TrainConfig,
+    model: Autoencoder,
+    checkpoint: str | int,
+    digest: str | None,
 ) -> Restored:
     # The schedule's length has no effect on the tree of the optimizer's state.
     init = partial(create_train_state, model, make_optimizer(config.optimizer, steps=1))
     # Only shapes, because compiling the initial weights takes seconds and they are not used.
     shapes = jax.eval_shape(init, make_rngs(config.seed).init)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    with open_checkpoints(workdir / CHECKPOINTS, config, writing=False) as checkpoints:
+    folder = workdir / CHECKPOINTS
+    with open_checkpoints(folder, config, writing=False, digest=digest) as checkpoints:
         restored = checkpoints.restore(state, checkpoint)
-    if restored is None:
-        raise InputError(f"{workdir} holds no checkpoint yet; train for an epoch first")
-    return restored
+        if restored is None:
+            lost = has_saved(workdir)
+            what = "has lost its checkpoints" if lost else "holds no checkpoint yet"
+            hint = "put one back from a copy, or train again with --restart" if lost else None
+            raise InputError(f"{workdir} {what}; {hint or 'train for an epoch first'}")
+        copy = checkpoints.history()  # all epochs, and not only those of this checkpoint
+    if copy is None:
+        records, fault = read_lines(workdir)
+        if fault is not None:
+            say(f"{METRICS} is damaged: {fault}; its epoch is left out")
+        return restored._replace(history=records)
+    history, remark = whole_history(workdir, len(copy), copy)
+    if remark is not None:
+        say(remark)
+    return restored._replace(history=history)

@@ -29,7 +29,7 @@ from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
 from flaxae.runs.checkpoints import Restored
 from flaxae.runs.profile import Operation, Profile
-from flaxae.runs.workdir import EVALUATION, DatasetInfo, read_metrics
+from flaxae.runs.workdir import EVALUATION, DatasetInfo
 from flaxae.training.devices import place
 from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, to_float
@@ -83,7 +83,7 @@ class Run:
         self.config = config
         self.epoch = restored.progress.epoch
         self.step = int(restored.state.step)
-        self.history = read_metrics(workdir)
+        self.history = restored.history or []
         self.model = model
         self.image_shape = dataset.image_shape
         self.class_names = dataset.class_names

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.training.train_state import TrainState
 
 from flaxae.api.load import open_run
 from flaxae.api.run import Run
@@ -21,16 +22,26 @@ from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, limit_training
 from flaxae.errors import InputError
 from flaxae.report.progress import TrainingDisplay
-from flaxae.runs.checkpoints import Checkpoints, Progress, Restored, open_checkpoints
+from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
+from flaxae.runs.disk import Disk
+from flaxae.runs.disk_faults import ends_the_run, say
 from flaxae.runs.events import Events
-from flaxae.runs.metrics_file import MetricsFile
+from flaxae.runs.metrics_file import MetricsFile, whole_history
 from flaxae.runs.pictures import Pictures
 from flaxae.runs.profile import Profile
 from flaxae.runs.stop_signal import StopSignal
-from flaxae.runs.workdir import CHECKPOINTS, PROFILE, claim, describe, read_metrics
+from flaxae.runs.workdir import (
+    CHECKPOINTS,
+    PROFILE,
+    claim,
+    describe,
+    has_saved,
+    mark_saved,
+    rename_old,
+)
 from flaxae.training.devices import place
 from flaxae.training.epoch import Trainer
-from flaxae.training.loop import Task, View, fit
+from flaxae.training.loop import Record, Task, View, fit
 from flaxae.training.memory import estimate, require_memory, usable_memory
 from flaxae.training.schedules import make_schedule
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs
@@ -44,6 +55,7 @@ def train(
     *,
     callbacks: Sequence[Any] = (),
     verbose: bool = False,
+    restart: bool = False,
 ) -> Run:
     """Trains an autoencoder, or continues the run in `config.workdir`; returns its best weights.
 
@@ -59,6 +71,7 @@ def train(
             them.
         callbacks: Objects with methods of `Callback`. They are called after flaxae's own.
         verbose: Print what the command `train` prints.
+        restart: Rename the folder of a run that `config.workdir` holds, and start anew.
 
     Without `config.workdir`, the run of an array is in a temporary folder that is deleted with its
     `Run`. The call leaves JAX's configuration, signal handlers, logging and the working
@@ -93,10 +106,10 @@ def train(
         data = dataclasses.replace(config.data, dataset=source.name)
         config = dataclasses.replace(config, data=data)
     if images is None or config.workdir is not None:
-        return _train(config, config.workdir_path(), source, callbacks, verbose)
+        return _train(config, config.workdir_path(), source, callbacks, verbose, restart)
     folder = Path(tempfile.mkdtemp(prefix="flaxae-"))
     try:
-        run = _train(config, folder, source, callbacks, verbose)
+        run = _train(config, folder, source, callbacks, verbose, restart=False)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -119,7 +132,12 @@ def _refuse_silent(callbacks: Sequence[Any]) -> None:
 
 
 def _train(
-    config: TrainConfig, workdir: Path, source: Source, callbacks: Sequence[Any], verbose: bool
+    config: TrainConfig,
+    workdir: Path,
+    source: Source,
+    callbacks: Sequence[Any],
+    verbose: bool,
+    restart: bool,
 ) -> Run:
     splits = limit_training(source.splits(), config.data.train_limit)
     absent = [name for name in SPLITS if name not in splits]
@@ -128,15 +146,26 @@ def _train(
     _require_memory(config, splits["train"])
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None
+    dataset, metrics = describe(source.name, splits, source.digest()), MetricsFile(workdir)
+    old = rename_old(workdir) if restart else None
+    if old is not None:
+        say(f"the earlier run is now {old}")
+
+    def on_saved(history: Sequence[Record]) -> None:
+        mark_saved(workdir)
+        metrics.write(history)
+
     with (
-        claim(workdir, config, describe(source.name, splits, source.digest())) as config,
-        open_checkpoints(workdir / CHECKPOINTS, config) as checkpoints,
+        claim(workdir, config, dataset) as config,
+        open_checkpoints(
+            workdir / CHECKPOINTS, config, digest=dataset.digest, on_saved=on_saved
+        ) as checkpoints,
     ):
         pictures = Pictures(workdir)
         own: list[Any] = [
             interrupt,
             profile,
-            MetricsFile(workdir),
+            Disk(workdir, verbose),
             pictures,
             TrainingDisplay() if verbose else None,
             Events(workdir, pictures),
@@ -165,7 +194,7 @@ def _best_in_memory(view: View) -> Restored | None:
         return None
     # On the default device, whatever devices training used.
     state = jax.tree.map(jnp.asarray, jax.device_get(view.state))
-    return Restored(state, Progress(view.epoch))
+    return Restored(state, Progress(view.epoch), [dict(record) for record in view.history])
 
 
 def _of_path(config: TrainConfig, path: str) -> TrainConfig:
@@ -208,7 +237,8 @@ def _fit(
     steps = trainer.steps_per_epoch * (optimizer.schedule_epochs or config.epochs)
     tx = make_optimizer(optimizer, steps)
     state = placement.replicate(create_train_state(model, tx, rngs.init))
-    state, progress = checkpoints.restore(state) or (state, Progress(epoch=0))
+    restored = _restore(workdir, checkpoints, state)
+    state, progress, history = restored.state, restored.progress, restored.history or []
     evaluator = make_eval_step(config.objective, placement, measures=("mse",))
     task = Task(
         config,
@@ -221,5 +251,36 @@ def _fit(
         make_schedule(optimizer, steps),
         config.epochs,
     )
-    history = [record for record in read_metrics(workdir) if record["epoch"] <= progress.epoch]
     return fit(task, state, progress.epoch, progress.sums, history, callbacks)
+
+
+def _restore(workdir: Path, checkpoints: Checkpoints, state: TrainState) -> Restored:
+    """The newest checkpoint, or the state that training begins with.
+
+    Raises:
+        InputError: the run has had checkpoints, and none is left.
+    """
+    once = has_saved(workdir)
+    try:
+        restored = checkpoints.restore(state)
+        lost = f"{workdir / CHECKPOINTS} holds none any more" if restored is None and once else None
+    except NoneWhole as error:
+        restored, lost = None, str(error)
+    if restored is not None:
+        history, remark = whole_history(workdir, restored.progress.epoch, restored.history)
+        if remark is not None:
+            say(remark)
+        with ends_the_run(str(workdir)):
+            mark_saved(workdir)  # an earlier version has not, and the note may be gone
+            MetricsFile(workdir).write(history)
+        return restored._replace(history=history)
+    if lost is not None and once:
+        raise InputError(
+            f"{workdir} holds a run that has had checkpoints: {lost}; put one back from a copy, or "
+            "give --restart, which renames the folder of this run and starts anew"
+        )
+    if lost is not None:
+        checkpoints.move_away()
+    with ends_the_run(str(workdir)):
+        MetricsFile(workdir).write([])
+    return Restored(state, Progress(epoch=0), [])

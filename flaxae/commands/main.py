@@ -9,7 +9,6 @@ from typing import Any
 from flaxae.commands import data, embed, evaluate, reconstruct, train
 from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
-from flaxae.commands.options import ProcessOptions
 from flaxae.commands.output import write_any_text
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
@@ -57,7 +56,7 @@ def _options(command: ModuleType, flags: Mapping[str, Any]) -> Any:
     values = {k: _several(v) if isinstance(v, list) else v for k, v in flags.items()}
     if command is not train:
         return command.Options(**values)
-    names = _names(ProcessOptions)
+    names = [name for name in _names(train.Options) if name != "config"]
     process: dict[str, Any] = {name: values.pop(name) for name in names if name in values}
     config = from_flags(values)
     if "preset" in values and config.workdir is None:
@@ -107,8 +106,8 @@ def _add_train_flags(parser: argparse.ArgumentParser) -> None:
     for section, cls in sections(ModelConfig).items():
         if section != "model":
             add_flags(parser, _first_line(cls), [cls], _names(cls), recipes)
-    own = [*own_fields(), *_names(ProcessOptions)]
-    add_flags(parser, "Run", [TrainConfig, ProcessOptions], own)
+    own = [*own_fields(), *(name for name in _names(train.Options) if name != "config")]
+    add_flags(parser, "Run", [TrainConfig, train.Options], own)
 
 
 def _preset_help() -> str:

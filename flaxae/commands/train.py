@@ -20,6 +20,8 @@ class Options(ProcessOptions):
     """Train an autoencoder, or continue the run that the workdir holds."""
 
     config: TrainConfig
+    restart: bool = False
+    """Give the folder of an earlier run another name, and start anew."""
 
 
 def run(options: Options) -> int:
@@ -35,7 +37,8 @@ def run(options: Options) -> int:
     config = options.config
     start_jax(config.model, options.compilation_cache)
     terminate = StopSignal(signal.SIGTERM, signal.SIGHUP)
-    trained = train(config, callbacks=[terminate, _Failure()], verbose=True)
+    callbacks = [terminate, _Failure()]
+    trained = train(config, callbacks=callbacks, verbose=True, restart=options.restart)
     if terminate.received is not None:
         raise stopped(terminate.received)
     if config.profile:

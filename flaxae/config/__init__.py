@@ -5,6 +5,7 @@ nothing heavy, because every command reads it, `--help` included.
 """
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class TrainConfig(Options):
     """Passes over the training split, those of an earlier start included."""
     seed: int = 0
     """Seed of initial weights, order of examples, noise and dropout; 0 to 2**32 - 1."""
+    full_disk_minutes: float = field(default=60.0, metadata={"changeable": True})
+    """Minutes that training goes on while a full disk or quota lets no checkpoint be saved."""
     profile: bool = field(default=False, metadata={"changeable": True})
     """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
 
@@ -57,6 +60,8 @@ class TrainConfig(Options):
     def check(self) -> None:
         require(self.epochs >= 1, "--epochs", self.epochs, "a whole number from 1")
         require(0 <= self.seed < 2**32, "--seed", self.seed, "0 <= seed < 2**32")
+        minutes = self.full_disk_minutes
+        require(0 <= minutes < math.inf, "--full-disk-minutes", minutes, "minutes from 0")
         self.optimizer.refuse_beyond_horizon(self.epochs)
         known = MODELS.get(self.model.name) is type(self.model)
         expected = "a class that flaxae.models.MODELS has under its name"

@@ -1,5 +1,7 @@
 """The recorder of reconstructions: a picture after each epoch, and their animation at the end."""
 
+import struct
+import zlib
 from pathlib import Path
 
 from PIL import Image
@@ -7,10 +9,12 @@ from PIL import Image
 from flaxae.data.batches import pick_batch
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.report.figures import animation, png, reconstruction_grid
+from flaxae.runs.disk_faults import full_disk_is_said, reason, say
 from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
 from flaxae.training.loop import View
 
 _EXAMPLES = 10  # of the test split
+_MOST_PIXELS = 50_000_000  # of a picture; Pillow warns of more
 
 
 class Pictures:
@@ -28,13 +32,28 @@ class Pictures:
         rows = reconstruction_rows(view.evaluated, batch, task.rngs.evaluate, noise_factor)
         loss = view.record["validation_loss"]
         self.latest = reconstruction_grid(rows, f"epoch {view.epoch}, validation loss {loss:.4f}")
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"epoch_{view.epoch:04d}.png"
-        write_atomically(path, png(self.latest))
+        with full_disk_is_said(f"the picture of epoch {view.epoch}"):
+            self._folder.mkdir(exist_ok=True)
+            write_atomically(path, png(self.latest))
 
     def on_end(self, view: View) -> None:
-        """Makes the animation of all epochs."""
-        frames = sorted(self._folder.glob("epoch_*.png")) if view.status == "finished" else []
-        if frames:
-            pictures = [Image.open(path).convert("RGB") for path in frames]
-            write_atomically(self._folder / "animation.webp", animation(pictures))
+        """Makes the animation of all epochs whose picture can be read."""
+        paths = sorted(self._folder.glob("epoch_*.png")) if view.status == "finished" else []
+        pictures = [picture for path in paths if (picture := _read(path)) is not None]
+        if pictures:
+            with full_disk_is_said("the animation"):
+                write_atomically(self._folder / "animation.webp", animation(pictures))
+
+
+def _read(path: Path) -> Image.Image | None:
+    """A picture; None if it is damaged, which is said."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise ValueError(f"{picture.width}x{picture.height} pixels")
+            return picture.convert("RGB")
+    # Pillow raises each of these for some damaged file.
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+        say(f"{path} cannot be read ({reason(error)}); the animation goes without it")
+        return None

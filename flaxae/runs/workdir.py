@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TextIO, TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
 
@@ -15,6 +15,7 @@ from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.data.file_names import printable
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
+from flaxae.runs.disk_faults import ends_the_run, is_full, reason
 
 CONFIG = "config.json"
 DATASET = "dataset.json"
@@ -24,6 +25,9 @@ RECONSTRUCTIONS = "reconstructions"
 PROFILE = "profile"
 EVALUATION = "evaluation"
 _LOCK = ".lock"
+# There since the run's first checkpoint, so that the loss of all checkpoints is noticed.
+_HAS_SAVED = ".has-saved"
+_MOST_BYTES = 16 << 20  # of a file of JSON
 
 
 class DatasetInfo(NamedTuple):
@@ -52,34 +56,75 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
         RunError: another process trains there.
     """
     config = _continued(workdir, config.with_absolute_paths(), dataset)
+    with _locked(workdir):
+        text = json.dumps(dataset._asdict(), indent=2) + "\n"
+        with ends_the_run(str(workdir)):
+            write_atomically(workdir / CONFIG, to_json(config).encode())
+            write_atomically(workdir / DATASET, text.encode())
+        yield config
+
+
+def rename_old(workdir: Path) -> Path | None:
+    """Gives the folder of a run another name, so that the run can start anew; None if none is.
+
+    Raises:
+        InputError: the folder cannot be renamed.
+        RunError: another process trains there.
+    """
+    if not (workdir / CONFIG).exists():
+        return None
+    folder = workdir.resolve()
+    names = (folder.with_name(f"{folder.name}-old-{number}") for number in range(1, 10_000))
+    old = next(path for path in names if not path.exists())
+    with _locked(folder):
+        try:
+            return folder.rename(old)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be renamed to {old}: {reason(error)}") from error
+
+
+def mark_saved(workdir: Path) -> None:
+    """Notes that the run has a checkpoint."""
+    if not (workdir / _HAS_SAVED).exists():
+        text = "This run has had a checkpoint: without any, it starts anew only with --restart.\n"
+        write_atomically(workdir / _HAS_SAVED, text.encode())
+
+
+def has_saved(workdir: Path) -> bool:
+    """Whether the run has ever had a checkpoint, as far as its folder tells."""
+    sealed = any(workdir.glob(f"{CHECKPOINTS}*/[0-9]*/flaxae_sha256.json"))
+    rows = workdir / METRICS  # of earlier versions, which made no note
+    return sealed or (workdir / _HAS_SAVED).exists() or (rows.is_file() and rows.stat().st_size > 0)
+
+
+@contextlib.contextmanager
+def _locked(workdir: Path) -> Iterator[None]:
+    """Locks the folder, and makes it if there is none.
+
+    Raises:
+        InputError: it cannot be written.
+        RunError: another process has locked it, or the disk is full.
+    """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        # Not "w", which would remove the other writer's number. It is closed after the run.
-        lock = open(workdir / _LOCK, "a+", encoding="ascii", errors="replace")  # noqa: SIM115
+        lock = open(workdir / _LOCK, "a+b", buffering=0)  # noqa: SIM115 - closed below, after the run
     except OSError as error:
-        raise InputError(f"--workdir {workdir} cannot be written: {error.strerror}") from error
+        kind = RunError if is_full(error) else InputError
+        raise kind(f"--workdir {workdir} cannot be written: {reason(error)}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            lock.seek(0)
+            number = lock.read(20).strip()
+            who = f"process {number.decode()}" if number.isdigit() else "another process"
             raise RunError(
-                f"another process{_owner(lock)} trains in {workdir}; wait for it, or give another "
-                "--workdir"
+                f"{who} trains in {workdir}; wait for it, or give another --workdir"
             ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        write_atomically(workdir / CONFIG, to_json(config).encode())
-        text = json.dumps(dataset._asdict(), indent=2) + "\n"
-        write_atomically(workdir / DATASET, text.encode())
-        yield config
-
-
-def _owner(lock: TextIO) -> str:
-    """Who holds the lock, for a message."""
-    lock.seek(0)
-    text = lock.read(20).strip()
-    return f" (its number is {text})" if text.isdecimal() else ""
+        with contextlib.suppress(OSError):  # the number is a help only, and the disk may be full
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n".encode())
+        yield
 
 
 def read_config(workdir: Path) -> TrainConfig:
@@ -88,16 +133,15 @@ def read_config(workdir: Path) -> TrainConfig:
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    path = workdir / CONFIG
     try:
-        return from_json(path.read_text())
+        text = _read_json_text(workdir / CONFIG)
     except FileNotFoundError as error:
         raise InputError(
             f"{workdir} holds no run: there is no {CONFIG}; train one with "
             f"python run.py train --workdir {workdir}"
         ) from error
-    except (OSError, ValueError, RecursionError, InputError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    with _unreadable_is_input_error(workdir / CONFIG):
+        return from_json(text)
 
 
 def read_dataset_info(workdir: Path) -> DatasetInfo | None:
@@ -106,14 +150,39 @@ def read_dataset_info(workdir: Path) -> DatasetInfo | None:
     Raises:
         InputError: the file cannot be read.
     """
-    path = workdir / DATASET
     try:
-        values = json.loads(path.read_text())
-        return DatasetInfo(**msgspec.convert(values, _DatasetFields))
+        text = _read_json_text(workdir / DATASET)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    with _unreadable_is_input_error(workdir / DATASET):
+        return DatasetInfo(**msgspec.convert(json.loads(text), _DatasetFields))
+
+
+def _read_json_text(path: Path) -> str:
+    """The text of a file of JSON; FileNotFoundError if there is none."""
+    with _unreadable_is_input_error(path):
+        if path.exists() and not path.is_file():
+            raise InputError("it is no file")
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InputError(f"it has more than {_MOST_BYTES:,} bytes")
+        return content.decode()
+
+
+@contextlib.contextmanager
+def _unreadable_is_input_error(path: Path) -> Iterator[None]:
+    """Says in a short line why a file cannot be read, whatever is in it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except RecursionError as error:
+        raise InputError(f"{path} cannot be read: it is nested too deeply") from error
+    except (OSError, ValueError, TypeError, OverflowError, InputError) as error:
+        what = " ".join(str(error).split())
+        what = what if len(what) <= 300 else f"{what[:300]}..."
+        raise InputError(f"{path} cannot be read: {what}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -125,31 +194,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
+        raise
     finally:
-        scratch.unlink(missing_ok=True)
-
-
-def append_metrics(workdir: Path, record: Mapping[str, int | float]) -> None:
-    """Adds one epoch's numbers as a line of JSON."""
-    with open(workdir / METRICS, "a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def read_metrics(workdir: Path) -> list[dict[str, int | float]]:
-    """The epochs recorded so far, without a line that a kill cut short."""
-    path = workdir / METRICS
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and "epoch" in record]
-
-
-def forget_metrics_after(workdir: Path, epoch: int) -> None:
-    """Removes the records of epochs that no checkpoint holds, because they are trained again."""
-    kept = [record for record in read_metrics(workdir) if record["epoch"] <= epoch]
-    text = "".join(json.dumps(record) + "\n" for record in kept)
-    write_atomically(workdir / METRICS, text.encode())
+        with contextlib.suppress(OSError):  # the folder may be gone; the error is raised already
+            scratch.unlink()
 
 
 def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> TrainConfig:
@@ -164,7 +215,7 @@ def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Trai
     if CONFIG not in content and content - {_LOCK}:
         raise InputError(f"--workdir {workdir} holds files but no run of flaxae; give another")
     # A run without a checkpoint is replaced: it has nothing to lose, and its flags may be wrong.
-    if CONFIG not in content or not any((workdir / CHECKPOINTS).glob("[0-9]*")):
+    if CONFIG not in content or not has_saved(workdir):
         return config.with_horizon(None)
     earlier = read_config(workdir)
     config = config.with_horizon(earlier)

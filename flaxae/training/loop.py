@@ -131,10 +131,18 @@ def fit(
         view = seen
         return _notify(callbacks, event, seen)
 
+    def end(callback: Any) -> None:
+        nonlocal view
+        try:
+            _notify([callback], "on_end", view)
+        except BaseException:
+            view = dataclasses.replace(view, status="failed")
+            raise
+
     with contextlib.ExitStack() as stack:  # each on_end is called, also if another one fails
         try:
             for callback in callbacks:
-                stack.callback(lambda callback: _notify([callback], "on_end", view), callback)
+                stack.callback(end, callback)
                 _notify([callback], "on_start", view)
             view = _run_epochs(view, notify)
         except BaseException:

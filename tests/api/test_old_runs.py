@@ -41,3 +41,17 @@ def test_a_run_of_a_later_version_is_refused_in_one_line(workdir):
     (workdir / "config.json").write_text(json.dumps({"schema": SCHEMA + 1, **values}))
     with pytest.raises(flaxae.InputError, match=r"config\.json cannot be read: its schema is 5"):
         read_config(workdir)
+
+
+def test_damage_in_a_checkpoint_of_the_version_before_is_named(workdir):
+    (workdir / "checkpoints/14/metrics/metrics").write_text("{")
+    with pytest.raises(flaxae.InputError, match=r"is whole: 14 \(metrics/metrics has changed\)"):
+        flaxae.load(workdir)
+
+
+def test_a_lost_record_of_the_version_before_is_named(workdir, capsys):
+    """Its checkpoints have no copy of metrics.jsonl."""
+    (workdir / "metrics.jsonl").write_text('{"epoch": 1, "tra')
+    flaxae.train(flaxae.preset("original", filters=(2, 2), epochs=2, workdir=str(workdir)))
+    told = capsys.readouterr().err
+    assert "line 1 is not the record of an epoch; the record of epoch 1 is lost" in told

@@ -20,7 +20,7 @@ from flaxae.errors import InputError, RunError
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.objectives import ObjectiveConfig
 from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
-from flaxae.runs.workdir import read_metrics
+from flaxae.runs.metrics_file import read_metrics
 from flaxae.training import DeviceConfig
 
 # The losses of three epochs on the tiny dataset. They may change when the arithmetic changes on
@@ -89,6 +89,7 @@ def test_a_run_leaves_what_it_promises(config, capsys):
         "seconds",
     }
     out = capsys.readouterr().out
+    assert "disk      about " in out
     assert "dataset   tiny: train 50, validation 11, test 13; images 9x7x1, batches of 12" in out
     assert "encoder/blocks_0/layers_0/kernel" in out
     assert "epoch 3/3  train loss" in out
@@ -218,7 +219,7 @@ def test_reconstruct_draws_rows(config, tmp_path):
 def test_a_run_without_a_checkpoint_is_named(config):
     train(config)
     shutil.rmtree(config.workdir_path() / "checkpoints")
-    with pytest.raises(InputError, match="holds no checkpoint yet"):
+    with pytest.raises(InputError, match="has lost its checkpoints; put one back"):
         load(config.workdir_path())
 
 
@@ -239,15 +240,15 @@ def test_the_recorded_learning_rate_follows_the_schedule(config):
 def test_an_epoch_that_no_checkpoint_holds_is_recorded_once(config, monkeypatch):
     original = Checkpoints.save
 
-    def fail_after_the_first_epoch(self, state, progress, validation_loss):
+    def fail_after_the_first_epoch(self, state, progress, validation_loss, history):
         if progress.epoch > 1:
             raise RunError("the disk is full")
-        original(self, state, progress, validation_loss)
+        original(self, state, progress, validation_loss, history)
 
     monkeypatch.setattr(Checkpoints, "save", fail_after_the_first_epoch)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match="the disk is full; step 4 is safe"):
         train(config)
-    assert [record["epoch"] for record in records_of(config)] == [1, 2]
+    assert [record["epoch"] for record in records_of(config)] == [1]
     monkeypatch.setattr(Checkpoints, "save", original)
     train(config)
     assert [record["epoch"] for record in records_of(config)] == [1, 2, 3]

@@ -74,6 +74,7 @@ OTHER = TrainConfig(
     workdir="elsewhere",
     epochs=3,
     seed=4,
+    full_disk_minutes=5.0,
     profile=True,
 )
 CONNECTED = TrainConfig(model=FullyConnectedConfig(hidden_units=(5, 6)))

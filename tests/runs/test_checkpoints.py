@@ -1,4 +1,8 @@
+import contextlib
+import errno
 import functools
+import re
+import threading
 from unittest.mock import Mock
 
 import jax
@@ -10,7 +14,8 @@ from flaxae.config import TrainConfig
 from flaxae.errors import InputError, RunError
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig
-from flaxae.runs.checkpoints import Progress, open_checkpoints
+from flaxae.runs import checkpoint_files
+from flaxae.runs.checkpoints import NoneWhole, Progress, open_checkpoints
 from flaxae.training import OptimizerConfig
 from flaxae.training.epoch import EpochSums
 from flaxae.training.loop import View
@@ -93,7 +98,7 @@ def test_one_without_a_loss_is_the_latest_but_never_the_best(tmp_path, states):
 
 def test_the_callback_saves_each_epoch_and_the_steps_of_a_stopped_one(tmp_path, states):
     def view(step, epoch, **fields):
-        return Mock(spec=View, state=states[step], epoch=epoch, **fields)
+        return Mock(spec=View, state=states[step], epoch=epoch, history=(), **fields)
 
     with open_checkpoints(tmp_path, CONFIG) as checkpoints:
         checkpoints.on_epoch(view(1, 1, record={"validation_loss": 0.5}))
@@ -112,7 +117,9 @@ def test_the_callback_saves_each_epoch_and_the_steps_of_a_stopped_one(tmp_path, 
 def test_the_callback_saves_nothing_else_at_the_end(tmp_path, states, status, sums):
     """The state of a failed run may be broken; that of a complete epoch was saved already."""
     with open_checkpoints(tmp_path, CONFIG) as checkpoints:
-        checkpoints.on_end(Mock(spec=View, state=states[3], epoch=2, status=status, sums=sums))
+        checkpoints.on_end(
+            Mock(spec=View, state=states[3], epoch=2, status=status, sums=sums, history=())
+        )
         assert checkpoints.steps() == []
 
 
@@ -141,7 +148,7 @@ def test_a_damaged_checkpoint_is_moved_away(tmp_path, states, damage, capsys):
         path.write_bytes(content[: len(content) // 3] if damage == "truncated" else content)
     restored = restore(folder)
     assert_same(restored.state, states[1])
-    assert "checkpoint 2 is damaged; moved to" in capsys.readouterr().err
+    assert re.search(r"checkpoint 2 is damaged \(.*\); moved to", capsys.readouterr().err)
     assert (tmp_path / "checkpoints-damaged/2").is_dir()
     save_all(folder, [states[2]], [0.4])  # the same step can be saved again
     assert_same(restore(folder).state, states[2])
@@ -151,11 +158,19 @@ def test_a_reader_skips_a_damaged_checkpoint_and_moves_nothing(tmp_path, states,
     folder = tmp_path / "checkpoints"
     save_all(folder, [states[1], states[2]], [0.5, 0.4])
     (folder / "2/flaxae_sha256.json").write_text("{}")
-    (folder / "3.orbax-checkpoint-tmp").mkdir()  # being written by a training run
+    (folder / ".saving-3").mkdir()  # being written by a training run
     with open_checkpoints(folder, CONFIG, writing=False) as checkpoints:
         assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
-    assert "checkpoint 2 is damaged; passed over" in capsys.readouterr().err
-    assert {p.name for p in folder.iterdir()} == {"1", "2", "3.orbax-checkpoint-tmp"}
+    told = capsys.readouterr().err
+    assert re.search(r"checkpoint 2 is damaged \(.* has changed\); passed over", told)
+    assert {p.name for p in folder.iterdir()} == {"1", "2", ".saving-3"}
+
+
+def test_what_a_kill_leaves_of_a_save_is_removed_by_the_next_start(tmp_path, states):
+    for name in (".saving-2", "2.orbax-checkpoint-tmp"):
+        (tmp_path / name).mkdir()
+    save_all(tmp_path, [states[1]], [0.5])
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, states):
@@ -167,18 +182,105 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, states):
     assert (tmp_path / "1").is_dir()
 
 
-def test_a_kill_before_the_seal_loses_nothing(tmp_path, states):
-    save_all(tmp_path, [states[1], states[2]], [0.5, 0.4])
-    (tmp_path / "2/flaxae_sha256.json").unlink()
-    assert_same(restore(tmp_path).state, states[2])
+def test_without_its_seal_a_checkpoint_is_none(tmp_path, states, capsys):
+    folder = tmp_path / "checkpoints"
+    save_all(folder, [states[1], states[2]], [0.5, 0.4])
+    (folder / "2/flaxae_sha256.json").unlink()
+    assert_same(restore(folder).state, states[1])
+    assert "checkpoint 2 is damaged (it has no seal); moved to" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_an_error_of_one_line(tmp_path, states, monkeypatch):
-    from orbax.checkpoint import v1 as ocp
+def test_a_checkpoint_has_its_name_only_with_its_seal(tmp_path, states, monkeypatch):
+    """A kill at any moment leaves a whole one, or none."""
 
-    def fail(*args, **kwargs):
-        raise ValueError("RESOURCE_EXHAUSTED: Error writing [a page of specification]")
+    def killed(*args):
+        raise SystemExit
 
-    monkeypatch.setattr(ocp.training.Checkpointer, "save_async", fail)
-    with pytest.raises(RunError, match=r"step 1 cannot be written: the disk is full$"):
+    monkeypatch.setattr("flaxae.runs.checkpoint_files.write_atomically", killed)
+    with pytest.raises(RunError, match="step 1 cannot be written"):
         save_all(tmp_path, [states[1]], [0.5])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"custom_metadata": 3}', "\udcff"])
+def test_metadata_that_cannot_be_read_is_damage(tmp_path, states, text, capsys):
+    folder = tmp_path / "checkpoints"
+    save_all(folder, [states[1], states[2]], [0.5, 0.4])
+    (folder / "2/_CHECKPOINT_METADATA").write_bytes(text.encode(errors="surrogateescape"))
+    assert_same(restore(folder, "best").state, states[1])
+    assert "checkpoint 2 is damaged (_CHECKPOINT_METADATA has changed)" in capsys.readouterr().err
+
+
+def test_of_damaged_checkpoints_none_is_moved_if_none_is_whole(tmp_path, states):
+    save_all(tmp_path, [states[1], states[2]], [0.5, 0.4])
+    for step in "12":
+        (tmp_path / step / "flaxae_sha256.json").write_text("{}")
+    with pytest.raises(NoneWhole, match=r"is whole: 2 \(.*has changed\), 1 \("):
+        restore(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("RESOURCE_EXHAUSTED: [a page]"), "the disk or the quota is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk or the quota is full"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system: x"),
+        (ValueError("first line\nsecond"), "first line"),
+    ],
+)
+def test_a_save_that_fails_is_an_error_of_one_line(tmp_path, states, monkeypatch, error, message):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(checkpoint_files.ocp, "save", fail)
+    with pytest.raises(RunError) as raised:
+        save_all(tmp_path, [states[1]], [0.5])
+    expected = f"the checkpoint of step 1 cannot be written to {tmp_path}: {message}"
+    assert str(raised.value) == f"{expected}; no step is safe in {tmp_path}"
+
+
+def test_a_full_disk_is_waited_out(tmp_path, states, monkeypatch, capsys):
+    original, full = checkpoint_files.ocp.save, [True]
+
+    def save(*args, **kwargs):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint_files.ocp, "save", save)
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.save(states[1], Progress(1), 0.5)
+        checkpoints.save(states[2], Progress(2), 0.4)
+        full.clear()
+    assert checkpoints.steps() == [2]  # tried once more at the end
+    assert "the checkpoint of step 1 cannot be written" in capsys.readouterr().err
+
+
+def test_a_run_that_has_failed_waits_some_seconds_only(tmp_path, states, monkeypatch):
+    """Whatever a thread of Orbax does."""
+    release = threading.Event()
+    monkeypatch.setattr(checkpoint_files.ocp, "save", lambda *args, **kwargs: release.wait(60))
+    monkeypatch.setattr("flaxae.runs.saver._GRACE", 0.1)
+    checkpoints = stopped_by(RunError("the loss became nan"), tmp_path, states)
+    assert not release.is_set()
+    assert checkpoints.steps() == []
+    release.set()
+
+
+def stopped_by(error, folder, states):
+    """Checkpoints whose block `error` has left while the first one was being written."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.raises(RunError, match=str(error)))
+        checkpoints = stack.enter_context(open_checkpoints(folder, CONFIG))
+        checkpoints.save(states[1], Progress(1), 0.5)
+        raise error
+    return checkpoints
+
+
+def test_a_read_only_folder_ends_the_run(tmp_path, states, monkeypatch):
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.save(states[1], Progress(1), 0.5)
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+        with pytest.raises(RunError, match="cannot be written any more: forbidden or read-only"):
+            checkpoints.on_call(Mock(spec=View))

@@ -1,11 +1,14 @@
+import errno
+import os
 from unittest.mock import Mock
 
 import numpy as np
+import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboardX import SummaryWriter
 
-from flaxae.runs.events import Events, write_epoch
+from flaxae.errors import RunError
+from flaxae.runs.events import Events
 from flaxae.runs.pictures import Pictures
 from flaxae.training.loop import View
 
@@ -26,9 +29,8 @@ def record_steps(folder, steps, first_step=0, picture=PICTURE):
     events.on_start(Mock(spec=View, step=first_step))
     for step in steps:
         record = {"train_loss": step / 10}
-        view = Mock(spec=View, step=step, record=record, parameters=WEIGHTS, activations=SILENT)
-        events.on_epoch(view)
-    events.on_end(Mock(spec=View))
+        fields = {"step": step, "epoch": step, "record": record}
+        events.on_epoch(Mock(spec=View, parameters=WEIGHTS, activations=SILENT, **fields))
 
 
 def assert_complete(log):
@@ -42,13 +44,6 @@ def assert_complete(log):
     assert (histogram.min, histogram.max) == (-1, 1)
     assert sum(histogram.bucket) == 50
     assert log.Histograms("encoder/activation")[0].histogram_value.sum == 1
-
-
-def test_tensorboard_reads_what_was_written(tmp_path):
-    with SummaryWriter(str(tmp_path)) as writer:
-        for step in (4, 8):
-            write_epoch(writer, step, {"train_loss": step / 10}, PICTURE, WEIGHTS, SILENT)
-    assert_complete(read(tmp_path))
 
 
 def test_the_callback_writes_an_epoch_with_its_picture(tmp_path):
@@ -70,6 +65,29 @@ def test_a_restart_hides_what_no_checkpoint_holds(tmp_path):
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
 
 
-def test_a_run_that_failed_before_its_start_leaves_no_file(tmp_path):
-    Events(tmp_path).on_end(Mock(spec=View))
-    assert list(tmp_path.iterdir()) == []
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch, capsys):
+    """And what comes later is written."""
+    sync, full = os.fsync, []
+
+    def fail_at(fd):
+        sync(fd)
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail_at)
+    pictures = Mock(spec=Pictures, latest=PICTURE)
+    events = Events(tmp_path, pictures)
+    events.on_start(Mock(spec=View, step=0))
+    for step in (4, 8, 12):
+        full[:] = [step] if step == 8 else []
+        fields = {"step": step, "epoch": step, "record": {"train_loss": step / 10}}
+        events.on_epoch(Mock(spec=View, parameters=WEIGHTS, activations=SILENT, **fields))
+    assert [e.step for e in read(tmp_path).Scalars("train_loss")] == [4, 12]
+    assert "events of epoch 8 cannot be written: the disk or the quota is full" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_folder_that_is_gone_ends_the_run(tmp_path):
+    with pytest.raises(RunError, match="events of epoch 4 cannot be written: No such file"):
+        record_steps(tmp_path / "gone", [4])

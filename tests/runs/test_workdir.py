@@ -1,4 +1,4 @@
-import json
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from flaxae.config import TrainConfig
+from flaxae.config.serialization import to_json
 from flaxae.data.splits import Split
 from flaxae.errors import InputError, RunError
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.runs.workdir import (
-    append_metrics,
     claim,
     describe,
-    forget_metrics_after,
+    has_saved,
+    mark_saved,
     read_config,
     read_dataset_info,
-    read_metrics,
+    rename_old,
     write_atomically,
 )
 from flaxae.training import OptimizerConfig
@@ -30,6 +31,18 @@ SPLITS = {
 DATASET = describe("tiny", SPLITS, "abc")
 CONFIG = TrainConfig(optimizer=OptimizerConfig(schedule="constant", warmup=0.0))
 
+HOSTILE = (
+    "[" * 100_000,
+    '{"name": "x", "sizes": {"train": 1' + "0" * 400 + "}, " + '"schema": 4}',
+    '{"schema": 1' + "0" * 5000 + "}",
+    to_json(CONFIG).replace('"epochs": 50', '"epochs": 1e999'),
+    to_json(CONFIG).replace('"learning_rate": 0.02', '"learning_rate": 1' + "0" * 400),
+    to_json(CONFIG).replace('"seed": 0', '"seed": 1' + "0" * 400),
+    "\udcff\udcfe",
+    '"' + "x" * 100_000 + '"',
+    " " * (20 << 20),
+)
+
 
 @pytest.fixture
 def workdir(tmp_path):
@@ -40,7 +53,7 @@ def start(workdir, config=CONFIG, dataset=DATASET, checkpoint=False):
     """What a training run does with its folder; returns the config that it trains with."""
     with claim(workdir, config, dataset) as config:
         if checkpoint:
-            (workdir / "checkpoints/14").mkdir(parents=True, exist_ok=True)
+            mark_saved(workdir)
     return config
 
 
@@ -138,12 +151,13 @@ def test_a_run_of_flaxae_0_1_has_no_description_and_continues(workdir):
     assert read_dataset_info(workdir).digest == "def"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"name": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"name": 3}', *HOSTILE])
 def test_an_unreadable_description_is_an_error(workdir, text):
     start(workdir)
-    (workdir / "dataset.json").write_text(text)
-    with pytest.raises(InputError, match=r"dataset\.json cannot be read"):
+    (workdir / "dataset.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=r"dataset\.json cannot be read") as error:
         read_dataset_info(workdir)
+    assert len(str(error.value)) < 1000
 
 
 def test_a_folder_with_other_files_is_refused(workdir):
@@ -166,10 +180,9 @@ def test_a_folder_that_cannot_be_written_is_refused():
 
 
 def test_two_writers_are_refused(workdir):
-    who = rf"another process \(its number is {os.getpid()}\) trains in"
     with (
         claim(workdir, CONFIG, DATASET),
-        pytest.raises(RunError, match=who),
+        pytest.raises(RunError, match=f"process {os.getpid()} trains in"),
         claim(workdir, CONFIG, DATASET),
     ):
         pass
@@ -184,13 +197,15 @@ def test_two_writers_are_refused(workdir):
         ("[]", "config.json cannot be read"),
         ('{"epochs": 5}', "lacks the fields"),
         ('{"schema": 2, "epochs": 5}', "lacks the fields"),
+        *((text, "config.json cannot be read") for text in HOSTILE),
     ],
 )
 def test_an_unreadable_config_is_an_error(tmp_path, text, message):
     if text is not None:
-        (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=message):
+        (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=message) as error:
         read_config(tmp_path)
+    assert len(str(error.value)) < 1000
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -207,12 +222,34 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_metrics_after_the_last_checkpoint_are_removed(tmp_path):
-    for epoch in (1, 2, 3):
-        append_metrics(tmp_path, {"epoch": epoch})
-    with open(tmp_path / "metrics.jsonl", "a") as file:
-        file.write('{"epoch": 4, "tra')  # cut short by a kill
-    assert [r["epoch"] for r in read_metrics(tmp_path)] == [1, 2, 3]
-    forget_metrics_after(tmp_path, 2)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+def test_an_error_names_the_file(tmp_path, monkeypatch):
+    def fail(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        write_atomically(tmp_path / "file", b"new")
+
+
+def test_a_run_can_be_renamed_but_not_while_it_trains(workdir):
+    assert rename_old(workdir) is None
+    with claim(workdir, CONFIG, DATASET), pytest.raises(RunError, match="trains in"):
+        rename_old(workdir)
+    (workdir.with_name("run-old-1")).mkdir()
+    assert rename_old(workdir) == workdir.with_name("run-old-2")
+    assert not workdir.exists()
+
+
+def test_a_run_remembers_that_it_has_saved(workdir):
+    start(workdir)
+    assert not has_saved(workdir)
+    mark_saved(workdir)
+    assert has_saved(workdir)
+
+
+@pytest.mark.parametrize("what", ["checkpoints/8/flaxae_sha256.json", "metrics.jsonl"])
+def test_a_run_of_an_earlier_version_has_saved(workdir, what):
+    start(workdir)
+    (workdir / what).parent.mkdir(parents=True, exist_ok=True)
+    (workdir / what).write_text("{}")
+    assert has_saved(workdir)

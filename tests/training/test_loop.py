@@ -263,10 +263,11 @@ def test_only_callbacks_that_were_started_are_ended(task):
 
 
 def test_all_callbacks_are_ended_if_one_raises_at_the_end(task):
+    """The others hear that it failed, so that none says that all is saved."""
     first, second = Recorder(), Recorder(on_end_8=ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         run(task, first, second)
-    assert first.statuses("on_end") == ["finished"]
+    assert first.statuses("on_end") == ["failed"]
 
 
 def test_a_loss_that_is_not_finite_fails_the_run(task):
@@ -293,7 +294,10 @@ def test_the_class_itself_changes_nothing(task):
 
 
 def test_train_calls_its_callbacks_after_its_own(tmp_path):
-    """At `on_epoch`, the run's own callbacks have written the epoch; at `on_end`, not yet."""
+    """At `on_epoch`, the epoch's picture is there; at `on_end`, the animation is not yet.
+
+    A line of metrics.jsonl comes after the epoch's checkpoint, which a thread writes.
+    """
     images = {
         name: synthetic_split(24, seed) for seed, name in enumerate(("train", "validation", "test"))
     }
@@ -304,7 +308,8 @@ def test_train_calls_its_callbacks_after_its_own(tmp_path):
             folder = view.task.workdir
             lines = (folder / "metrics.jsonl").read_text().splitlines()
             pictures = len(list((folder / "reconstructions").glob("epoch_*.png")))
-            seen.append((view.epoch, len(lines), pictures))
+            assert len(lines) <= view.epoch
+            seen.append((view.epoch, pictures))
 
         def on_end(self, view):
             animation = view.task.workdir / "reconstructions/animation.webp"
@@ -312,6 +317,6 @@ def test_train_calls_its_callbacks_after_its_own(tmp_path):
 
     config = dataclasses.replace(CONFIG, workdir=str(tmp_path / "run"))
     run = train(config, images, callbacks=[Look()])
-    assert seen == [(1, 1, 1), (2, 2, 2), ("finished", False)]
+    assert seen == [(1, 1), (2, 2), ("finished", False)]
     assert (run.workdir / "reconstructions/animation.webp").exists()
     assert [record["epoch"] for record in run.history] == [1, 2]

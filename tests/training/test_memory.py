@@ -43,7 +43,7 @@ TOO_LARGE = {
     "latent": (ConvolutionalConfig(latent_dim=10**9), "--filters or --dense-units or --latent-dim"),
     "filters": (ConvolutionalConfig(filters=(100_000, 100_000)), "lower --filters"),
     "blocks": (ConvolutionalConfig(filters=(16,) * 12), "lower --batch-size, --image-size or"),
-    "absurd": (FullyConnectedConfig(hidden_units=(10**20,)), "lower --hidden-units"),
+    "absurd": (FullyConnectedConfig(hidden_units=(2**62,)), "lower --hidden-units"),
 }
 
 
