@@ -30,7 +30,10 @@ HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", 
         (["paint"], "argument command: invalid choice: 'paint'"),
         (["train", "--model", "recurrent"], "argument --model: invalid choice: 'recurrent'"),
         (["train", "--batch-size", "many"], "argument --batch-size: invalid int value: 'many'"),
-        (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3; see"),
+        (
+            ["train", "--epoch", "3"],
+            "unrecognized arguments: --epoch 3; did you mean --epochs?; see",
+        ),
         (["train", "--filters", "16", "0"], "--filters got 0 at position 2; every block needs"),
         (["train", "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
         (
