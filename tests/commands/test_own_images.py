@@ -167,7 +167,7 @@ def test_evaluate_takes_images(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--images", ""], "--images got ''; expected a folder or an array file"),
+        (["--images", ""], "--images got an empty text; expected a value"),
         (["--images", "absent/"], "absent"),
         (["--images", "empty"], "empty"),
         (["--images", "x.npy"], "x.npy has images of 7x5x1; this run has 16x12x3"),
