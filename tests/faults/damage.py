@@ -1,0 +1,150 @@
+"""Every file of a run, of the store and of a dataset is damaged; then it is trained, evaluated and
+embedded.
+
+The names of files in a checkpoint differ from run to run, so that the cases number them. Commands
+are forked (see `process.py`). A file of a run that only people look at must not stop it.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.faults.case import Case
+from tests.faults.judge import (
+    check_clean,
+    check_embedded,
+    check_evaluated,
+    check_numbers,
+    check_success,
+    check_success_or_refusal,
+)
+from tests.faults.stage import DIGITS, EMBED, EVALUATE, WHOLE, Stage, remove
+
+_FOR_PEOPLE = re.compile(r"run/(reconstructions/|.*tfevents|\.lock)")
+
+
+def cases(stage: Stage) -> Iterator[Case]:
+    """All cases, by the files of a stage as it was built."""
+    for top, commands in _COMMANDS.items():
+        for name, path in _files(stage, top):
+            for kind in _KINDS:
+                for command in commands:
+                    yield Case(f"damage/{name}/{kind}/{command}", _act(path, kind, command))
+
+
+def _files(stage: Stage, top: str) -> Iterator[tuple[str, str]]:
+    """The stable name and the path of each file; three of the images stand for all."""
+    paths = [p for p in sorted(stage.path(top).rglob("*")) if p.is_file()]
+    paths = paths[:: max(1, len(paths) // 3)][:3] if top == "photos" else paths
+    places: dict[str, int] = {}
+    for path in paths:
+        name = str(path.relative_to(stage.folder))
+        stable = re.sub(r"[0-9a-f]{12,32}|tfevents.*", "_", name)
+        places[stable] = places.get(stable, -1) + 1
+        yield (f"{stable}-{places[stable]}" if places[stable] else stable), name
+
+
+def _act(name: str, kind: str, command: str) -> Callable[[Stage], None]:
+    def act(stage: Stage) -> None:
+        path = _found(stage, name)
+        if command == "prepare":  # anew, from the damaged dataset
+            remove(stage.path("digits"))
+            remove(stage.path("store"))
+        _KINDS[kind](path)
+        _CHECKS[command](stage, bool(_FOR_PEOPLE.match(name)))
+
+    return act
+
+
+def _found(stage: Stage, name: str) -> Path:
+    """The file of this name; on another stage, the one at its place among its like."""
+    path = stage.path(name)
+    if path.exists():
+        return path
+    there = re.compile("[^/]+".join(map(re.escape, re.split(r"[0-9a-f]{12,32}|tfevents.*", name))))
+    everything = (str(p.relative_to(stage.folder)) for p in sorted(stage.folder.rglob("*")))
+    return stage.path(next(each for each in everything if there.match(each)))
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    if data:
+        data[len(data) // 2] ^= 0x55
+    path.write_bytes(bytes(data))
+
+
+def _replace(path: Path) -> None:
+    """Puts another file of the same kind in its place."""
+    like = [p for p in sorted(path.parents[1].rglob(f"*{path.suffix}")) if p.is_file()]
+    others = [p for p in like if p.read_bytes() != path.read_bytes()]
+    same = [p for p in others if p.name == path.name] or others
+    if same:
+        shutil.copyfile(same[0], path)
+    else:
+        path.write_bytes(path.read_bytes()[::-1])
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+_KINDS: dict[str, Callable[[Path], None]] = {
+    "flipped": _flip,
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": Path.unlink,
+    "replaced": _replace,
+    "a-folder": _folder,
+    "a-loop": _loop,
+}
+
+
+def _train(stage: Stage, for_people: bool) -> None:
+    ended = stage.run(*WHOLE)
+    if for_people:
+        check_success(ended)
+    if check_success_or_refusal(ended):
+        check_numbers(stage, ended)
+    check_clean(stage, "run", "store")
+
+
+def _evaluate(stage: Stage, for_people: bool) -> None:
+    ended = stage.run(*EVALUATE)
+    if for_people:
+        check_success(ended)
+    if check_success_or_refusal(ended):
+        check_evaluated(stage, ended)
+    check_clean(stage, "run", "store")
+
+
+def _embed(stage: Stage, for_people: bool) -> None:
+    ended = stage.run(*EMBED)
+    if for_people:
+        check_success(ended)
+    if check_success_or_refusal(ended):
+        check_embedded(stage, ended)
+    check_clean(stage, "run", "store")
+
+
+def _prepare(stage: Stage, for_people: bool) -> None:
+    ended = stage.run(*DIGITS)
+    if check_success_or_refusal(ended):
+        check_numbers(stage, ended, "digits")
+    check_clean(stage, "digits", "store", "tfds")
+
+
+_CHECKS = {"train": _train, "evaluate": _evaluate, "embed": _embed, "prepare": _prepare}
+_COMMANDS = {
+    "run": ("train", "evaluate", "embed"),
+    "store": ("train", "evaluate", "embed"),
+    "photos": ("train", "evaluate", "embed"),
+    "tfds": ("prepare",),
+}

@@ -1,0 +1,87 @@
+"""Signals to train, evaluate and embed: at start-up, while compiling, in an epoch, half-way.
+
+Real processes. INT and TERM have to be said in a line; HUP and QUIT may end a process as they do by
+default, which the shell reports; PIPE, which Python ignores, may do nothing.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from tests.faults.case import Case
+from tests.faults.judge import check_clean, check_numbers, check_signal, check_success
+from tests.faults.process import Ended, Running
+from tests.faults.stage import EMBED, EVALUATE, SECONDS, WHOLE, Lost, Stage, remove
+
+_NAMES = ("INT", "TERM", "HUP", "QUIT", "PIPE")
+_SAID = (signal.SIGINT, signal.SIGTERM)
+STOP = 12.0  # seconds to stop: training saves a checkpoint first
+
+
+def cases() -> Iterator[Case]:
+    for name in _NAMES:
+        number = signal.Signals[f"SIG{name}"]
+        for moment, act in _MOMENTS.items():
+            yield Case(f"signals/{name}/{moment}", lambda stage, a=act, n=number: a(stage, n))
+
+
+def _train(wait: Callable[[Stage, Running], None], cached: bool = True) -> Callable[..., None]:
+    def act(stage: Stage, number: int) -> None:
+        remove(stage.path("run"))
+        env = {} if cached else {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        running = stage.start(*WHOLE, env=env)
+        wait(stage, running)
+        if running.ended():
+            raise Lost("ended before the signal")
+        running.signal(number)
+        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number)
+        ended = stage.run(*WHOLE)
+        check_success(ended)
+        check_numbers(stage, ended)
+        check_clean(stage, "run", "store")
+
+    return act
+
+
+def _reader(name: str, words: list[str]) -> Callable[..., None]:
+    def act(stage: Stage, number: int) -> None:
+        running = stage.start(*words)
+        time.sleep(0.6 * stage.seconds[name])
+        running.signal(number)
+        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number)
+        check_clean(stage, "run", "store")
+        if [p for p in stage.folder.iterdir() if p.name.startswith(".out")]:
+            raise Lost("left a half export behind")
+
+    return act
+
+
+def _judge(ended: Ended, number: int) -> None:
+    if number == signal.SIGPIPE and ended.status == 0:
+        return check_success(ended)
+    check_signal(ended, number, wants_line=number in _SAID)
+
+
+def _until(*names: str, then: float = 0.0) -> Callable[[Stage, Running], None]:
+    """Waits until a file of the run is there and not empty."""
+
+    def wait(stage: Stage, running: Running) -> None:
+        paths = [stage.path(name) for name in names]
+        until = time.monotonic() + SECONDS
+        while not all(p.exists() and p.stat().st_size for p in paths):
+            if running.ended() or time.monotonic() > until:
+                raise Lost(f"no {names[0]} came")
+            time.sleep(0.005)
+        time.sleep(then)
+
+    return wait
+
+
+_MOMENTS: dict[str, Callable[..., None]] = {
+    "first-moment": _train(lambda stage, running: time.sleep(0.15)),
+    "start-up": _train(lambda stage, running: time.sleep(0.4 * stage.seconds["train"])),
+    "compiling": _train(_until("run/dataset.json", then=0.7), cached=False),
+    "epoch": _train(_until("run/metrics.jsonl")),
+    "evaluate": _reader("evaluate", EVALUATE),
+    "embed": _reader("embed", EMBED),
+}
