@@ -20,7 +20,7 @@ from tests.faults.judge import (
     check_success,
     check_success_or_refusal,
 )
-from tests.faults.stage import DIGITS, EMBED, EVALUATE, WHOLE, Stage, remove
+from tests.faults.stage import DIGITS, EMBED, EVALUATE, WHOLE, Stage
 
 _FOR_PEOPLE = re.compile(r"run/(reconstructions/|.*tfevents|\.lock)")
 
@@ -49,9 +49,6 @@ def _files(stage: Stage, top: str) -> Iterator[tuple[str, str]]:
 def _act(name: str, kind: str, command: str) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
         path = _found(stage, name)
-        if command == "prepare":  # anew, from the damaged dataset
-            remove(stage.path("digits"))
-            remove(stage.path("store"))
         _KINDS[kind](path)
         _CHECKS[command](stage, bool(_FOR_PEOPLE.match(name)))
 

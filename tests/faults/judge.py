@@ -8,7 +8,7 @@ from tests.faults.stage import Lost, Stage
 
 DECISION = 20.0  # seconds within which a command that fails has to end
 _NOISE = re.compile(
-    r"Traceback \(most recent|Exception ignored|^Fatal Python|^\*\*\* |terminate called|core dumped",
+    r"Traceback \(most recent|Exception ignored|^Fatal Python|^\*\*\* |terminate called|dumped",
     re.MULTILINE,
 )
 _SCRATCH = re.compile(

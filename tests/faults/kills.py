@@ -51,9 +51,9 @@ def _train(stage: Stage, moment: float) -> None:
 
 def _embed(stage: Stage, moment: float) -> None:
     _killed(stage, stage.start(*EMBED), "embed", moment)
-    if stage.path("out").exists() and any(stage.path("out").iterdir()):
-        if stage.tree("out") != stage.expected[f"embed {stage.expected['step']}"]:
-            raise Lost(f"half an export after the kill: {sorted(stage.tree('out'))}")
+    files, whole = stage.tree("out"), stage.expected[f"embed {stage.expected['step']}"]
+    if files and files != whole:
+        raise Lost(f"half an export after the kill: {sorted(files)}")
     ended = stage.run(*EMBED)
     check_success(ended)
     check_embedded(stage, ended)

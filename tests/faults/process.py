@@ -1,16 +1,18 @@
 """Starts a command, watches it, and says how it ended.
 
-A real process is a new interpreter that runs `run.py`. A forked one is a child of a template
-(see `template.py`) that has imported what the commands import and has not used JAX yet; it saves the
+A real process is a new interpreter that runs `run.py`. A forked one is a child of a template (see
+`template.py`) that has imported what the commands import and has not used JAX yet; it saves the
 imports and is the same from `main(arguments)` to the end of the interpreter. What dies by a kill or
 a signal, and what is started under limits, is always real.
 
 All children lose the capability to pass over permissions, so that these hold for root too.
 """
 
+import contextlib
 import ctypes
 import json
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -139,23 +141,17 @@ class Template:
 
     def start(self, arguments: Sequence[str], files: Path, do: str = "main") -> Running:
         """Starts a forked process."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         request = {"do": do, "arguments": [*arguments], "cwd": str(self._cwd), "files": str(files)}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         pid = int(self._process.stdout.readline())
-        os.set_blocking(self._process.stdout.fileno(), False)
-        found: list[int] = []
+        answers, found = self._process.stdout, []
 
         def poll() -> int | None:
-            assert self._process.stdout
-            if not found and (
-                line := os.read(self._process.stdout.fileno(), 100)
-                if _ready(self._process.stdout.fileno())
-                else b""
-            ):
-                found.append(int(line))
-                os.set_blocking(self._process.stdout.fileno(), True)
+            if not found and select.select([answers], [], [], 0)[0]:
+                found.append(int(answers.readline()))
             return found[0] if found else None
 
         return Running(shlex.join(["run.py", *arguments]), pid, poll, files)
@@ -221,13 +217,5 @@ def _session(pid: int) -> list[int]:
 
 def _kill_session(pid: int) -> None:
     for each in _session(pid):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-def _ready(descriptor: int) -> bool:
-    import select
-
-    return bool(select.select([descriptor], [], [], 0)[0])

@@ -1,8 +1,8 @@
 """Disks that are full, read-only, forbidden or gone, little memory, two writers, closed outputs.
 
-Real processes. A full or read-only disk is a small tmpfs, which needs root; these cases are skipped
-and named elsewhere. `__main__` gives the campaign a mount namespace of its own, so that nothing stays
-mounted. Files that must not grow (RLIMIT_FSIZE) stand for a quota everywhere.
+Real processes. A full or read-only disk is a small tmpfs, which needs root; elsewhere these cases
+are skipped and named. `__main__` gives the campaign a mount namespace of its own, so that nothing
+stays mounted. Files that must not grow (RLIMIT_FSIZE) stand for a quota everywhere.
 """
 
 import contextlib

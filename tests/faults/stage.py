@@ -1,8 +1,7 @@
 """A folder with images, a store and a run, which every case finds as it was.
 
-`photos/` is a folder of images, `tfds/` a prepared dataset, `store/` what is decoded of
-them, `run/` a run of three epochs of four, and `tmp/` is empty. A case damages it; `restore` copies
-it back from `pristine/`.
+`photos/` is a folder of images and `store/` has them decoded, `run/` is a run of three epochs of
+four, `tfds/` a prepared dataset, and `tmp/` is empty. A case damages it; `restore` copies it back.
 """
 
 import json
@@ -15,32 +14,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.faults.process import Ended, Running, Template, start
+from tests.faults.process import ROOT, Ended, Running, Template, start
 
 SMALL = ["--filters", "3", "2", "--batch-size", "16"]
 TRAIN = ["train", "--dataset", "photos/", "--workdir", "run", *SMALL, "--schedule-epochs", "4"]
 WHOLE = [*TRAIN, "--epochs", "4"]  # what resuming ends with
 DIGITS = [
-    "train",
-    "--dataset",
-    "mnist_5k",
-    "--model",
-    "fully_connected",
-    "--hidden-units",
-    "8",
-    "4",
-    "--batch-size",
-    "400",
-    "--train-limit",
-    "400",
-    "--epochs",
-    "1",
-    "--workdir",
-    "digits",
+    *("train", "--dataset", "mnist_5k", "--model", "fully_connected", "--hidden-units", "8", "4"),
+    *("--batch-size", "400", "--train-limit", "400", "--epochs", "1", "--workdir", "digits"),
 ]
 EVALUATE = ["evaluate", "--workdir", "run"]
 EMBED = ["embed", "--workdir", "run", "--output-dir", "out"]
-_PARTS = ("photos", "tfds", "store", "run", "digits", "tmp", "home", "out")
+_PARTS = ("photos", "tfds", "store", "run", "tmp", "home", "out")
 _TIMES = ("seconds", "images_per_second")
 PREPARE = (
     "import sys; from flaxae.data import DataConfig; from flaxae.data.sources import open_source; "
@@ -103,6 +88,8 @@ class Stage:
             _save(self.path("photos") / ("ant", "bee")[row % 2] / f"{row:02}.png", image)
         self._must(*DIGITS)
         self.expected["digits"] = self.numbers("digits")
+        remove(self.path("digits"))
+        remove(self.path("store"))
         self._must(*WHOLE)
         self.expected["run"] = self.numbers("run")
         self.expected["files"] = self.listing("run")
@@ -223,6 +210,7 @@ def _environment(folder: Path, shared: Path) -> dict[str, str]:
     """The same on every machine; compiled programs are shared, so that few are compiled."""
     kept = {k: os.environ[k] for k in ("PATH", "LANG", "LC_ALL") if k in os.environ}
     return kept | {
+        "PYTHONPATH": str(ROOT),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
         "FLAXAE_STORE_DIR": str(folder / "store"),
