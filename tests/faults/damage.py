@@ -5,6 +5,7 @@ The names of files in a checkpoint differ from run to run, so that the cases num
 are forked (see `process.py`). A file of a run that only people look at must not stop it.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from tests.faults.judge import (
     check_embedded,
     check_evaluated,
     check_numbers,
+    check_refusal,
     check_success,
     check_success_or_refusal,
 )
@@ -27,11 +29,27 @@ _FOR_PEOPLE = re.compile(r"run/(reconstructions/|.*tfevents|\.lock)")
 
 def cases(stage: Stage) -> Iterator[Case]:
     """All cases, by the files of a stage as it was built."""
+    for kind in ("flipped", "truncated", "deleted"):
+        for command in _COMMANDS["run"]:
+            title = f"damage/run/every-checkpoint/{kind}/{command}"
+            yield Case(title, _every_checkpoint(kind, command))
     for top, commands in _COMMANDS.items():
         for name, path in _files(stage, top):
             for kind in _KINDS:
                 for command in commands:
                     yield Case(f"damage/{name}/{kind}/{command}", _act(path, kind, command))
+
+
+def _every_checkpoint(kind: str, command: str) -> Callable[[Stage], None]:
+    """The arrays of all checkpoints are damaged: nothing can be taken in their place."""
+
+    def act(stage: Stage) -> None:
+        for path in stage.path("run/checkpoints").glob("*/state/**/d/*"):
+            _KINDS[kind](path)
+        check_refusal(stage.run(*{"train": WHOLE, "evaluate": EVALUATE, "embed": EMBED}[command]))
+        check_clean(stage, "run", "store")
+
+    return act
 
 
 def _files(stage: Stage, top: str) -> Iterator[tuple[str, str]]:
@@ -73,14 +91,15 @@ def _flip(path: Path) -> None:
 
 
 def _replace(path: Path) -> None:
-    """Puts another file of the same kind in its place."""
-    like = [p for p in sorted(path.parents[1].rglob(f"*{path.suffix}")) if p.is_file()]
-    others = [p for p in like if p.read_bytes() != path.read_bytes()]
-    same = [p for p in others if p.name == path.name] or others
-    if same:
-        shutil.copyfile(same[0], path)
-    else:
-        path.write_bytes(path.read_bytes()[::-1])
+    """Puts the nearest other file of the same kind in its place."""
+    for parent in itertools.takewhile(lambda p: not p.name.startswith("stage-"), path.parents):
+        files = (p for p in sorted(parent.rglob("*")) if p.is_file() and p.suffix == path.suffix)
+        like = [p for p in files if path.name == p.name or path.parent.name == p.parent.name]
+        others = [p for p in like if p.read_bytes() != path.read_bytes()]
+        if others:
+            shutil.copyfile(next((p for p in others if p.name == path.name), others[0]), path)
+            return
+    path.write_bytes(path.read_bytes()[::-1])
 
 
 def _folder(path: Path) -> None:

@@ -66,9 +66,9 @@ def check_success_or_refusal(ended: Ended) -> bool:
     return False
 
 
-def check_numbers(stage: Stage, ended: Ended, workdir: str = "run") -> None:
+def check_numbers(stage: Stage, ended: Ended, workdir: str = "run", of: str = "") -> None:
     """The run has the numbers of an undisturbed one, or it is said which rows are missing."""
-    found, wanted = stage.numbers(workdir), stage.expected[workdir]
+    found, wanted = stage.numbers(workdir), stage.expected[of or workdir]
     if found["weights"] != wanted["weights"]:
         raise Lost(f"exit 0 with other weights; {_tail(ended)}")
     if found["rows"] != wanted["rows"]:

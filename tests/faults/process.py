@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _POLL = 0.02
+_MOST_WALL = 20  # times the limit: of a process that the machine never lets run
 _HZ = os.sysconf("SC_CLK_TCK")
 _CDLL = ctypes.CDLL(None)
 
@@ -68,7 +69,7 @@ class Running:
         hung = False
         while (status := self._poll()) is None:
             time.sleep(_POLL)
-            if self._clock.tick() > limit:
+            if self._clock.tick() > limit or self._clock.wall() > _MOST_WALL * limit:
                 hung = True
                 _kill_session(self.pid)
         seconds = self._clock.tick()
@@ -133,31 +134,43 @@ class Template:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,
             preexec_fn=drop_override,
         )
-        self._cwd = cwd
+        self._cwd, self._buffer = cwd, b""
 
     def start(self, arguments: Sequence[str], files: Path, do: str = "main") -> Running:
         """Starts a forked process."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         request = {"do": do, "arguments": [*arguments], "cwd": str(self._cwd), "files": str(files)}
-        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
-        pid = int(self._process.stdout.readline())
-        answers, found = self._process.stdout, []
+        pid = self._answer(wait=True)
+        assert pid is not None
+        found: list[int] = []
 
         def poll() -> int | None:
-            if not found and select.select([answers], [], [], 0)[0]:
-                found.append(int(answers.readline()))
+            if not found and (status := self._answer(wait=False)) is not None:
+                found.append(status)
             return found[0] if found else None
 
         return Running(shlex.join(["run.py", *arguments]), pid, poll, files)
 
+    def _answer(self, wait: bool) -> int | None:
+        """The next line of the template; None if there is none yet."""
+        assert self._process.stdout is not None
+        while b"\n" not in self._buffer:
+            if not wait and not select.select([self._process.stdout], [], [], 0)[0]:
+                return None
+            came = os.read(self._process.stdout.fileno(), 100)
+            if not came:
+                raise RuntimeError("the template has ended")
+            self._buffer += came
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return int(line)
+
     def close(self) -> None:
-        assert self._process.stdin
+        assert self._process.stdin is not None
         self._process.stdin.close()
         try:
             self._process.wait(5)
@@ -174,7 +187,11 @@ class _Clock:
 
     def __init__(self, pid: int) -> None:
         self._pid, self._seconds = pid, 0.0
-        self._wall, self._processor = time.monotonic(), _processor_seconds(pid)[0]
+        self._began = self._wall = time.monotonic()
+        self._processor = _processor_seconds(pid)[0]
+
+    def wall(self) -> float:
+        return time.monotonic() - self._began
 
     def tick(self) -> float:
         wall, (processor, ready) = time.monotonic(), _processor_seconds(self._pid)

@@ -27,7 +27,7 @@ from tests.faults.judge import (
     check_success,
     check_success_or_refusal,
 )
-from tests.faults.stage import EMBED, EVALUATE, SECONDS, WHOLE, Lost, Skipped, Stage, remove
+from tests.faults.stage import EMBED, EVALUATE, LONG, SECONDS, WHOLE, Lost, Skipped, Stage, remove
 
 Act = Callable[[Stage], None]
 
@@ -221,8 +221,8 @@ def _gone() -> dict[str, Act]:
 
     def meanwhile(place: str) -> Act:
         def act(stage: Stage) -> None:
-            remove(stage.path("run"))
-            running = stage.start(*WHOLE)
+            stage.learn_long()
+            running = stage.start(*LONG)
             metrics, until = stage.path("run/metrics.jsonl"), time.monotonic() + SECONDS
             while not (metrics.exists() and metrics.stat().st_size) and not running.ended():
                 time.sleep(0.005)
@@ -232,7 +232,7 @@ def _gone() -> dict[str, Act]:
                 stage.path(place).rename(stage.path(place).with_name("moved-away"))
             ended = running.wait(60)
             if check_success_or_refusal(ended):
-                check_numbers(stage, ended)
+                check_numbers(stage, ended, of="long")
 
         return act
 
@@ -240,8 +240,9 @@ def _gone() -> dict[str, Act]:
         def act(stage: Stage) -> None:
             remove(stage.path(place))
             ended = stage.start(*words).wait(60)
-            fine = check_success_or_refusal(ended)
-            if fine and words is WHOLE:
+            if place.startswith("run"):  # beginning anew would hide that something is lost
+                check_refusal(ended)
+            elif check_success_or_refusal(ended) and words is WHOLE:
                 check_numbers(stage, ended)
 
         return act

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from tests.faults.case import Case
 from tests.faults.judge import check_clean, check_numbers, check_signal, check_success
 from tests.faults.process import Ended, Running
-from tests.faults.stage import EMBED, EVALUATE, SECONDS, WHOLE, Lost, Stage, remove
+from tests.faults.stage import EMBED, EVALUATE, LONG, SECONDS, Lost, Stage
 
 _NAMES = ("INT", "TERM", "HUP", "QUIT", "PIPE")
 _SAID = (signal.SIGINT, signal.SIGTERM)
@@ -25,19 +25,18 @@ def cases() -> Iterator[Case]:
             yield Case(f"signals/{name}/{moment}", lambda stage, a=act, n=number: a(stage, n))
 
 
-def _train(wait: Callable[[Stage, Running], None], cached: bool = True) -> Callable[..., None]:
+def _train(wait: Callable[[Stage, Running], None], **env: str) -> Callable[..., None]:
     def act(stage: Stage, number: int) -> None:
-        remove(stage.path("run"))
-        env = {} if cached else {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-        running = stage.start(*WHOLE, env=env)
+        stage.learn_long()
+        running = stage.start(*LONG, env=env)
         wait(stage, running)
         if running.ended():
             raise Lost("ended before the signal")
         running.signal(number)
         _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number)
-        ended = stage.run(*WHOLE)
+        ended = stage.run(*LONG)
         check_success(ended)
-        check_numbers(stage, ended)
+        check_numbers(stage, ended, of="long")
         check_clean(stage, "run", "store")
 
     return act
@@ -80,7 +79,7 @@ def _until(*names: str, then: float = 0.0) -> Callable[[Stage, Running], None]:
 _MOMENTS: dict[str, Callable[..., None]] = {
     "first-moment": _train(lambda stage, running: time.sleep(0.15)),
     "start-up": _train(lambda stage, running: time.sleep(0.4 * stage.seconds["train"])),
-    "compiling": _train(_until("run/dataset.json", then=0.7), cached=False),
+    "compiling": _train(_until("run/dataset.json", then=0.7), JAX_ENABLE_COMPILATION_CACHE="false"),
     "epoch": _train(_until("run/metrics.jsonl")),
     "evaluate": _reader("evaluate", EVALUATE),
     "embed": _reader("embed", EMBED),

@@ -19,6 +19,9 @@ from tests.faults.process import ROOT, Ended, Running, Template, start
 SMALL = ["--filters", "3", "2", "--batch-size", "16"]
 TRAIN = ["train", "--dataset", "photos/", "--workdir", "run", *SMALL, "--schedule-epochs", "4"]
 WHOLE = [*TRAIN, "--epochs", "4"]  # what resuming ends with
+# Lasts for some seconds after its first epoch, so that something can happen in them.
+LONG = ["train", "--dataset", "photos/", "--workdir", "run", *SMALL, "--schedule", "constant"]
+LONG += ["--epochs", "40"]
 DIGITS = [
     *("train", "--dataset", "mnist_5k", "--model", "fully_connected", "--hidden-units", "8", "4"),
     *("--batch-size", "400", "--train-limit", "400", "--epochs", "1", "--workdir", "digits"),
@@ -119,6 +122,14 @@ class Stage:
         self.seconds[name] = time.monotonic() - began
         if ended.status:
             raise RuntimeError(f"{ended.command}: {ended.stderr}")
+
+    def learn_long(self) -> None:
+        """Learns the numbers of `LONG`, of which few cases have need, and removes the run."""
+        remove(self.path("run"))
+        if "long" not in self.expected:
+            self._must(*LONG)
+            self.expected["long"] = self.numbers("run")
+            remove(self.path("run"))
 
     def restore(self) -> None:
         """Brings everything back as `build` left it."""
