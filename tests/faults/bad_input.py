@@ -6,6 +6,8 @@ where it takes it and ends with 0, or trains on until it is stopped.
 """
 
 import argparse
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -21,10 +23,10 @@ _START = {
     "evaluate": ["--workdir", "run"],
     "reconstruct": ["--workdir", "run"],
     "embed": ["--workdir", "run", "--limit", "3"],
-    "data": ["--list"],
 }
 # (name, words, whether it has to be refused)
 Bad = tuple[str, list[str], bool]
+_KEPT = ("run/config.json", "photos/ant/00.png")  # which no flag may replace
 _LONG = "x" * 5000
 _WHOLE: list[Bad] = [
     ("word", ["x"], True),
@@ -67,7 +69,7 @@ _TEXT: list[Bad] = [
     ("newline", ["a\nb"], False),
     ("long", [_LONG], False),
     ("deep", ["d/" * 3000], False),
-    ("device", ["/dev/null"], False),
+    ("pipe", ["pipe"], True),
     ("dash", ["-"], False),
     ("null-byte", ["a\0b"], True),
     ("surrogate", ["a\udcff"], False),
@@ -96,6 +98,8 @@ def cases() -> Iterator[Case]:
 
 def _start(command: str, flag: str = "") -> list[str]:
     """The flags before the one that is tried, so that the command would be fast."""
+    if flag == "--store-dir" and command == "data":
+        return ["--list"]
     if command != "train":
         return _START.get(command, [])
     name = flag.removeprefix("--").replace("-", "_")
@@ -152,9 +156,16 @@ def _is_whole(kind: Any) -> bool:
 
 def _act(stage: Stage, words: list[str], refused: bool) -> None:
     stage.path("loop").symlink_to("loop")
+    os.mkfifo(stage.path("pipe"))
+    kept = {name: stage.path(name).read_bytes() for name in _KEPT}
     before = _snapshot(stage)
     ended = stage.run(*words, limit=20)
     metrics = stage.path("new/metrics.jsonl")
+    if not stat.S_ISFIFO(stage.path("pipe").lstat().st_mode):
+        raise Lost(f"exit {ended.status}, and a pipe was replaced")
+    for name, content in kept.items():
+        if not stage.path(name).is_file() or stage.path(name).read_bytes() != content:
+            raise Lost(f"exit {ended.status}, and {name} was replaced")
     if ended.hung and metrics.is_file() and metrics.stat().st_size:
         return  # a long training that was asked for
     if ended.status == 0 and refused and not ended.hung:

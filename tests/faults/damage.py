@@ -1,5 +1,4 @@
-"""Every file of a run, of the store and of a dataset is damaged; then it is trained, evaluated and
-embedded.
+"""Damages every file of a run, of the store and of datasets; then trains, evaluates and embeds.
 
 The names of files in a checkpoint differ from run to run, so that the cases number them. Commands
 are forked (see `process.py`). A file of a run that only people look at must not stop it.
@@ -22,6 +21,7 @@ from tests.faults.judge import (
     check_success,
     check_success_or_refusal,
 )
+from tests.faults.process import Ended
 from tests.faults.stage import DIGITS, EMBED, EVALUATE, WHOLE, Stage
 
 _FOR_PEOPLE = re.compile(r"run/(reconstructions/|.*tfevents|\.lock)")
@@ -46,7 +46,7 @@ def _every_checkpoint(kind: str, command: str) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
         for path in stage.path("run/checkpoints").glob("*/state/**/d/*"):
             _KINDS[kind](path)
-        check_refusal(stage.run(*{"train": WHOLE, "evaluate": EVALUATE, "embed": EMBED}[command]))
+        check_refusal(stage.run(*_CHECKS[command][0]))
         check_clean(stage, "run", "store")
 
     return act
@@ -66,9 +66,14 @@ def _files(stage: Stage, top: str) -> Iterator[tuple[str, str]]:
 
 def _act(name: str, kind: str, command: str) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
-        path = _found(stage, name)
-        _KINDS[kind](path)
-        _CHECKS[command](stage, bool(_FOR_PEOPLE.match(name)))
+        _KINDS[kind](_found(stage, name))
+        words, check = _CHECKS[command]
+        ended = stage.run(*words)
+        if _FOR_PEOPLE.match(name):
+            check_success(ended)
+        if check_success_or_refusal(ended):
+            check(stage, ended)
+        check_clean(stage, "run", "digits", "store", "tfds")
 
     return act
 
@@ -123,44 +128,15 @@ _KINDS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _train(stage: Stage, for_people: bool) -> None:
-    ended = stage.run(*WHOLE)
-    if for_people:
-        check_success(ended)
-    if check_success_or_refusal(ended):
-        check_numbers(stage, ended)
-    check_clean(stage, "run", "store")
+def _check_digits(stage: Stage, ended: Ended) -> None:
+    check_numbers(stage, ended, "digits")
 
 
-def _evaluate(stage: Stage, for_people: bool) -> None:
-    ended = stage.run(*EVALUATE)
-    if for_people:
-        check_success(ended)
-    if check_success_or_refusal(ended):
-        check_evaluated(stage, ended)
-    check_clean(stage, "run", "store")
-
-
-def _embed(stage: Stage, for_people: bool) -> None:
-    ended = stage.run(*EMBED)
-    if for_people:
-        check_success(ended)
-    if check_success_or_refusal(ended):
-        check_embedded(stage, ended)
-    check_clean(stage, "run", "store")
-
-
-def _prepare(stage: Stage, for_people: bool) -> None:
-    ended = stage.run(*DIGITS)
-    if check_success_or_refusal(ended):
-        check_numbers(stage, ended, "digits")
-    check_clean(stage, "digits", "store", "tfds")
-
-
-_CHECKS = {"train": _train, "evaluate": _evaluate, "embed": _embed, "prepare": _prepare}
-_COMMANDS = {
-    "run": ("train", "evaluate", "embed"),
-    "store": ("train", "evaluate", "embed"),
-    "photos": ("train", "evaluate", "embed"),
-    "tfds": ("prepare",),
+_CHECKS: dict[str, tuple[list[str], Callable[[Stage, Ended], None]]] = {
+    "train": (WHOLE, check_numbers),
+    "evaluate": (EVALUATE, check_evaluated),
+    "embed": (EMBED, check_embedded),
+    "prepare": (DIGITS, _check_digits),
 }
+_READERS = ("train", "evaluate", "embed")
+_COMMANDS = {"run": _READERS, "store": _READERS, "photos": _READERS, "tfds": ("prepare",)}

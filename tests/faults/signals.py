@@ -1,7 +1,7 @@
 """Signals to train, evaluate and embed: at start-up, while compiling, in an epoch, half-way.
 
 Real processes. INT and TERM have to be said in a line; HUP and QUIT may end a process as they do by
-default, which the shell reports; PIPE, which Python ignores, may do nothing.
+default, which the shell reports, and so may INT and TERM before Python runs; PIPE, which Python ignores, may do nothing.
 """
 
 import signal
@@ -25,7 +25,9 @@ def cases() -> Iterator[Case]:
             yield Case(f"signals/{name}/{moment}", lambda stage, a=act, n=number: a(stage, n))
 
 
-def _train(wait: Callable[[Stage, Running], None], **env: str) -> Callable[..., None]:
+def _train(
+    wait: Callable[[Stage, Running], None], said: bool = True, **env: str
+) -> Callable[..., None]:
     def act(stage: Stage, number: int) -> None:
         stage.learn_long()
         running = stage.start(*LONG, env=env)
@@ -33,7 +35,7 @@ def _train(wait: Callable[[Stage, Running], None], **env: str) -> Callable[..., 
         if running.ended():
             raise Lost("ended before the signal")
         running.signal(number)
-        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number)
+        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number, said)
         ended = stage.run(*LONG)
         check_success(ended)
         check_numbers(stage, ended, of="long")
@@ -47,7 +49,7 @@ def _reader(name: str, words: list[str]) -> Callable[..., None]:
         running = stage.start(*words)
         time.sleep(0.6 * stage.seconds[name])
         running.signal(number)
-        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number)
+        _judge(running.wait(STOP if number != signal.SIGPIPE else SECONDS), number, True)
         check_clean(stage, "run", "store")
         if [p for p in stage.folder.iterdir() if p.name.startswith(".out")]:
             raise Lost("left a half export behind")
@@ -55,10 +57,10 @@ def _reader(name: str, words: list[str]) -> Callable[..., None]:
     return act
 
 
-def _judge(ended: Ended, number: int) -> None:
+def _judge(ended: Ended, number: int, said: bool) -> None:
     if number == signal.SIGPIPE and ended.status == 0:
         return check_success(ended)
-    check_signal(ended, number, wants_line=number in _SAID)
+    check_signal(ended, number, wants_line=said and number in _SAID)
 
 
 def _until(*names: str, then: float = 0.0) -> Callable[[Stage, Running], None]:
@@ -77,7 +79,7 @@ def _until(*names: str, then: float = 0.0) -> Callable[[Stage, Running], None]:
 
 
 _MOMENTS: dict[str, Callable[..., None]] = {
-    "first-moment": _train(lambda stage, running: time.sleep(0.15)),
+    "first-moment": _train(lambda stage, running: time.sleep(0.15), said=False),
     "start-up": _train(lambda stage, running: time.sleep(0.4 * stage.seconds["train"])),
     "compiling": _train(_until("run/dataset.json", then=0.7), JAX_ENABLE_COMPILATION_CACHE="false"),
     "epoch": _train(_until("run/metrics.jsonl")),
