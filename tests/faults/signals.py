@@ -1,7 +1,8 @@
 """Signals to train, evaluate and embed: at start-up, while compiling, in an epoch, half-way.
 
 Real processes. INT and TERM have to be said in a line; HUP and QUIT may end a process as they do by
-default, which the shell reports, and so may INT and TERM before Python runs; PIPE, which Python ignores, may do nothing.
+default, which the shell reports, and so may INT and TERM before Python runs. PIPE, which Python
+ignores, may do nothing.
 """
 
 import signal

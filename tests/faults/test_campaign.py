@@ -17,6 +17,8 @@ from tests.faults.case import Case, spread
 from tests.faults.process import Ended, start
 from tests.faults.stage import Lost, Skipped
 
+# From Python 3.12 on, it warns of forks in processes with threads.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 GOOD = "flaxae: error: --epochs got 0; expected a whole number from 1\n"
 
 
