@@ -86,7 +86,7 @@ def cases() -> Iterator[Case]:
                 for name, words, refused in _values(action):
                     given = [command, *_start(command, flag), flag, *words]
                     yield _case(f"{command}/{flag}/{name}", given, refused)
-                for name, near in (("near-miss", flag[:-1]), ("upper-case", flag.upper())):
+                for name, near in (("near-flag", flag[:-1]), ("upper-flag", flag.upper())):
                     if near != flag:
                         given = [command, *_start(command, flag), near, "1"]
                         yield _case(f"{command}/{flag}/{name}", given, True)
