@@ -1,6 +1,7 @@
 """Runs the campaign and prints one line of JSON; see `python -m tests.faults --help`."""
 
 import argparse
+import contextlib
 import ctypes
 import importlib.metadata
 import json
@@ -8,6 +9,7 @@ import os
 import platform
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -136,8 +138,15 @@ def _campaign(given: argparse.Namespace, base: Path) -> list[Result]:
     threads = [threading.Thread(target=work, args=(make,)) for make in makers]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:  # the cases under way end, and the record has what was tried
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.get_nowait()
+        for thread in threads:
+            thread.join()
     if failures:
         raise failures[0]
     return results
@@ -217,4 +226,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has set it to be ignored
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -42,10 +42,15 @@ class Ended:
     left: int  # processes of its session that were still there
 
 
-def drop_override() -> None:
-    """Takes from a child the right to pass over permissions (CAP_DAC_*), which only root has."""
+def be_a_child() -> None:
+    """Takes the right to pass over permissions (CAP_DAC_*), which only root has; resets signals.
+
+    A campaign in the background of a shell ignores SIGINT, and its children would inherit that.
+    """
     for capability in (1, 2):
         _CDLL.prctl(24, capability, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Running:
@@ -103,7 +108,7 @@ def start(
     words = [str(ROOT / program[0]) if program[0].endswith(".py") else program[0], *program[1:]]
 
     def before() -> None:
-        drop_override()
+        be_a_child()
         if stdout == -1:
             os.close(1)
         if prepare is not None:
@@ -135,7 +140,7 @@ class Template:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=drop_override,
+            preexec_fn=be_a_child,
         )
         self._cwd, self._buffer = cwd, b""
 
