@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import queue
+import random
 import shutil
 import signal
 import subprocess
@@ -107,6 +108,7 @@ def _campaign(given: argparse.Namespace, base: Path) -> list[Result]:
     _say("building the stages")
     first.build()
     cases = _chosen(given, first)
+    random.Random(given.seed).shuffle(cases)  # an interrupted campaign has tried some of each kind
     waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
     for case in cases:
         waiting.put(case)
