@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from tests.faults import bad_input, damage, kills, resources, signals
 from tests.faults.case import Case, spread
+from tests.faults.process import ROOT
 from tests.faults.stage import Lost, Skipped, Stage, make_png
 
 PACKAGES = ("jax", "flax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
@@ -96,8 +97,16 @@ def run_case(case: Case, stage: Stage) -> Result:
     except Exception as error:  # of the campaign's own: the case has not been shown to survive
         lost = f"the campaign failed: {type(error).__name__}: {error}"
     if lost is not None:
-        lost = lost.replace(str(stage.folder), "STAGE").replace(str(stage.folder.parent), "BASE")
+        lost = _without_paths(lost, stage)
     return Result(case, lost, skipped, [*stage.commands], time.monotonic() - began)
+
+
+def _without_paths(text: str, stage: Stage) -> str:
+    """The text without the folders of this machine."""
+    places = {"STAGE": stage.folder, "BASE": stage.folder.parent, "ENVIRONMENT": sys.prefix}
+    for name, place in {**places, "PYTHON": sys.base_prefix, "CHECKOUT": ROOT}.items():
+        text = text.replace(str(place), name)
+    return text
 
 
 def _campaign(given: argparse.Namespace, base: Path) -> list[Result]:

@@ -123,4 +123,5 @@ def _check_step(stage: Stage, step: int, ended: Ended) -> None:
 
 
 def _tail(ended: Ended) -> str:
-    return "stderr: " + repr(ended.stderr[-400:]) if ended.stderr else "nothing on stderr"
+    lines = ended.stderr.splitlines(keepends=True)
+    return "stderr: " + repr("".join(lines[-4:])[:600]) if lines else "nothing on stderr"

@@ -159,7 +159,7 @@ def _raise(error):
 def test_lost_and_failed_cases_are_lost_and_skipped_ones_are_not_tried():
     acts = {
         "kills/a": lambda stage: None,
-        "kills/b": lambda stage: _raise(Lost("in /base/stage-0/run")),
+        "kills/b": lambda stage: _raise(Lost(f"in /base/stage-0/run, {campaign.ROOT}/run.py")),
         "damage/c": lambda stage: _raise(KeyError("of the campaign")),
         "damage/d": lambda stage: _raise(Skipped("no root")),
     }
@@ -167,7 +167,7 @@ def test_lost_and_failed_cases_are_lost_and_skipped_ones_are_not_tried():
     record = campaign.summary(results, seed=0)
     assert (record["tried"], record["survived"], record["lost"], record["skipped"]) == (3, 1, 2, 1)
     assert [each["name"] for each in record["lost_cases"]] == ["damage/c", "kills/b"]
-    assert record["lost_cases"][1]["came"] == "in STAGE/run"
+    assert record["lost_cases"][1]["came"] == "in STAGE/run, CHECKOUT/run.py"
     assert record["skipped_cases"] == {"damage/d": "no root"}
     assert record["kinds"]["kills"] == {"tried": 2, "lost": 1}
 
