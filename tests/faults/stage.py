@@ -193,8 +193,8 @@ class Stage:
 
 def remove(path: Path) -> None:
     """Deletes a file or a folder, whatever its permissions."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        path.unlink()  # a pipe too, which rmtree would wait for
     elif path.exists():
         for folder, _, _ in os.walk(path):
             os.chmod(folder, 0o700)
