@@ -43,9 +43,10 @@ PRESETS = {
             **_STANDARD,
             "latent_noise": 0.2,
             "corrupt": ("affine",),
-            "rotation": 10.0,
+            "rotation": 5.0,
             "shear": 0.0,
-            "translation": 0.055,
+            "scaling": 0.05,
+            "translation": 0.03,
         },
     ),
 }

@@ -48,7 +48,7 @@ class DataConfig(Options):
     images_key: str | None = None
     """Name of the images in an .npz (none: found by their shape)."""
     labels_key: str | None = None
-    """Name of the labels in an .npz (none: labels, or y)."""
+    """Name of the labels in an .npz, or "none" for no labels (not given: labels, or y)."""
     bad_files: float = field(default=0.01, metadata={"changeable": True})
     """At most this share of the files may be unreadable; they are left out and named."""
     store_dir: PathText | None = field(default=None, metadata={"changeable": True})

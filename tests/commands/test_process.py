@@ -20,6 +20,8 @@ def script(body):
     """A program whose command is `body`, the lines of a function that returns the status."""
     return (
         "import hashlib, os, signal, sys, threading, time\n"
+        # Tests that run in the background inherit an ignored SIGINT.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from flaxae.commands import ending, main, process\n"
         f"def command():\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         "main.command = command\n"
@@ -40,7 +42,10 @@ def stopped_by(number, body, times=1, **options):
         for _ in range(times):
             time.sleep(0.1)
             process.send_signal(number)
-        out, err = process.communicate(timeout=LIMIT)
+        try:
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()  # else the end of the block waits for ever
     return process.returncode, out, err
 
 

@@ -116,7 +116,7 @@ def _case(name: str, words: list[str], refused: bool) -> Case:
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command."""
-    actions = main._parser()._actions
+    actions = main._parsers()[0]._actions
     found = next(each for each in actions if isinstance(each, argparse._SubParsersAction))
     return dict(found.choices)
 

@@ -13,6 +13,7 @@ _SPLIT_NAMES = {
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+NO_LABELS = "none"  # as a key
 _MOST_ROWS = 2**31 - 1  # the rows of a split are int32
 _MOST_IMAGE = 2**28  # bytes
 
@@ -25,7 +26,8 @@ def find_arrays(
     An .npz has splits if it has train_images or x_train; validation (or val) and test are named
     alike, and so are their labels: train_labels, y_train. Without splits, `images_key` names the
     images, else they are `images`, `x`, `arr_0` or the only array of 3 or 4 dimensions; and
-    `labels_key` the labels, else they are `labels` or `y`. An empty `labels_key` takes none.
+    `labels_key` the labels, else they are `labels` or `y`. The `labels_key` "none" takes
+    none.
     Names that are not given may have capitals, as X_train.
 
     Raises:
@@ -46,7 +48,7 @@ def find_arrays(
         name = _images_name(path, named, images_key)
         images = _as_images(named[name])
         return {"all": (images, _find_labels(named, name, images, labels_key))}
-    if labels_key:
+    if labels_key not in (None, NO_LABELS):
         raise InputError(
             f"--labels-key got {printable(labels_key)}, but {printable(path)} holds splits, "
             "whose labels are named like train_labels or y_train; give --images-key too"
@@ -106,7 +108,7 @@ def _find_labels(
     named: Mapping[str, ArrayFile], images_name: str, images: ArrayFile, labels_key: str | None
 ) -> ArrayFile | None:
     """The labels that belong to the images; None if there are none."""
-    if labels_key == "":
+    if labels_key == NO_LABELS:
         return None
     if labels_key is not None:
         names = [labels_key] if labels_key in named else []
@@ -125,7 +127,7 @@ def _find_labels(
     if labels.shape not in ((count,), (count, 1)) or labels.dtype.kind not in "biufUS":
         raise InputError(
             f"{labels.title} is {_form(labels)}; expected one number or name for each of "
-            f"{count} images, or --labels-key '' for no labels"
+            f"{count} images, or --labels-key none"
         )
     return labels
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from flaxae.data import DataConfig
 from flaxae.data.sources.array import number_labels
-from flaxae.data.sources.array_file import find_arrays
+from flaxae.data.sources.array_file import NO_LABELS, find_arrays
 from flaxae.data.sources.array_pixels import pixels_of
 from flaxae.data.sources.array_reading import ArrayFile, list_arrays, read_rows, read_whole
 from flaxae.data.sources.stored import Contents, StoredSource, tell_notes
@@ -52,7 +52,7 @@ def without_absent_keys(config: DataConfig) -> DataConfig:
     """
     names = list_arrays(Path(config.dataset))
     images = config.images_key if config.images_key in names else None
-    labels = config.labels_key if config.labels_key in {*names, ""} else None
+    labels = config.labels_key if config.labels_key in {*names, NO_LABELS} else None
     return replace(config, images_key=images, labels_key=labels)
 
 

@@ -45,7 +45,7 @@ def test_keys_name_other_arrays(tmp_path):
     path = save(tmp_path, images=IMAGES, labels=LABELS, noisy=IMAGES, kind=LABELS[:, None])
     assert names_of(path, "noisy", "kind") == {"all": ("noisy", "kind")}
     assert names_of(path, "noisy", None) == {"all": ("noisy", "labels")}
-    assert names_of(path, None, "") == {"all": ("images", None)}
+    assert names_of(path, None, "none") == {"all": ("images", None)}
     assert "no pictures; it has images [7, 4, 5] uint8, labels [7] int64" in refusal(
         find_arrays, path, "pictures", None
     )
@@ -78,7 +78,7 @@ def test_splits_are_found_by_name(tmp_path, form, train, validation):
     path = save(tmp_path, **arrays)
     assert names_of(path) == expected
     assert names_of(path, expected["test"][0]) == {"all": expected["test"]}
-    assert names_of(path, None, "")["train"] == (expected["train"][0], None)
+    assert names_of(path, None, "none")["train"] == (expected["train"][0], None)
     assert "--labels-key got q, but" in refusal(find_arrays, path, None, "q")
 
 
@@ -116,7 +116,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, labels):
     np.savez(path, images=IMAGES, labels=labels)
     message = refusal(find_arrays, path, None, None)
     assert f"labels in {path} is [" in message
-    assert "each of 7 images, or --labels-key '' for no labels" in message
+    assert "each of 7 images, or --labels-key none" in message
 
 
 @pytest.mark.parametrize(

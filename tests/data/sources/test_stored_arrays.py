@@ -143,7 +143,7 @@ def test_new_images_may_have_other_names_than_the_run(config, tmp_path):
     np.testing.assert_array_equal(split.images, IMAGES[:4])
     assert split.labels.tolist() == LABELS[:4].tolist()
     np.savez(tmp_path / "odd.npz", images=IMAGES[:4], labels=LABELS[:3])
-    run = config("scans.npz", labels_key="")  # no labels, as in the run
+    run = config("scans.npz", labels_key="none")  # no labels, as in the run
     assert open_images(str(tmp_path / "odd.npz"), run, (6, 5, 1)).labels is None
 
 
