@@ -137,5 +137,5 @@ def test_text_reaches_the_terminal_in_few_places():
         "commands/ending.py",
         "report/preparation.py",
         "report/terminal.py",
-        "runs/checkpoints.py",
+        "runs/disk_faults.py",
     }

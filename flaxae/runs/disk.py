@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 
 from flaxae.errors import RunError
+from flaxae.report.terminal import say
 from flaxae.runs.workdir import CONFIG
 from flaxae.training.loop import View
 
@@ -43,7 +44,7 @@ class Disk:
         needed = checkpoints + others
         lacking = f"; only {_text(free)} are free" if free < needed else ""
         if self._verbose:
-            print(
+            say(
                 f"disk      about {_text(needed)}: checkpoints {_text(checkpoints)}, pictures and "
                 f"events of {epochs:,} epochs {_text(others)}{lacking}"
             )

@@ -20,8 +20,9 @@ def script(body):
     """A program whose command is `body`, the lines of a function that returns the status."""
     return (
         "import hashlib, os, signal, sys, threading, time\n"
-        # Tests that run in the background inherit an ignored SIGINT.
+        # Tests that run in the background inherit signals that are ignored, and stay so.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from flaxae.commands import ending, main, process\n"
         f"def command():\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         "main.command = command\n"
