@@ -49,6 +49,7 @@ def test_every_room_starts_by_its_name():
     rooms = {room_of(module) for module in MODULES} - {"", "common"}
     assert rooms == {
         "data",
+        "image_sizes",
         "layouts",
         "train_step",
         "scaling",

@@ -16,13 +16,20 @@ LIMIT = 30  # seconds in which a process ends; what is tested takes 10 at most
 BEGUN = "print('begun', flush=True)\n"
 
 
+@pytest.fixture(autouse=True)
+def signals_of_a_terminal():
+    """Children inherit ignored signals, which tests in the background have."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def script(body):
     """A program whose command is `body`, the lines of a function that returns the status."""
     return (
         "import hashlib, os, signal, sys, threading, time\n"
-        # Tests that run in the background inherit signals that are ignored, and stay so.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from flaxae.commands import ending, main, process\n"
         f"def command():\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         "main.command = command\n"
