@@ -31,16 +31,17 @@ def reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def full_disk_is_said(what: str) -> Iterator[None]:
+def goes_on_without(what: str) -> Iterator[None]:
     """For files that a run can do without.
 
     Raises:
-        RunError: the file cannot be written, and the reason is not a full disk.
+        RunError: the file cannot be written, and the reason is neither a full disk nor a folder of
+            its name.
     """
     try:
         yield
     except OSError as error:
-        if not is_full(error):
+        if not (is_full(error) or isinstance(error, IsADirectoryError)):
             raise RunError(f"{what} cannot be written: {reason(error)}") from error
         say(f"{what} cannot be written: {reason(error)}; the run goes on without it")
 

@@ -19,7 +19,7 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
-from flaxae.runs.disk_faults import full_disk_is_said
+from flaxae.runs.disk_faults import goes_on_without
 from flaxae.runs.pictures import Pictures
 from flaxae.training.loop import View
 
@@ -45,7 +45,7 @@ class Events:
         assert self._file is not None, "on_start comes first"
         picture = self._pictures.latest if self._pictures else None
         found = messages(view.record, picture, view.parameters, view.activations)
-        with full_disk_is_said(f"TensorBoard's events of epoch {view.epoch}"):
+        with goes_on_without(f"TensorBoard's events of epoch {view.epoch}"):
             self._file.write(view.step, found)
 
 

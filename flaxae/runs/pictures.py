@@ -9,7 +9,7 @@ from PIL import Image
 from flaxae.data.batches import pick_batch
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.report.figures import animation, png, reconstruction_grid
-from flaxae.runs.disk_faults import full_disk_is_said, reason, say
+from flaxae.runs.disk_faults import goes_on_without, reason, say
 from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
 from flaxae.training.loop import View
 
@@ -33,7 +33,7 @@ class Pictures:
         loss = view.record["validation_loss"]
         self.latest = reconstruction_grid(rows, f"epoch {view.epoch}, validation loss {loss:.4f}")
         path = self._folder / f"epoch_{view.epoch:04d}.png"
-        with full_disk_is_said(f"the picture of epoch {view.epoch}"):
+        with goes_on_without(f"the picture of epoch {view.epoch}"):
             self._folder.mkdir(exist_ok=True)
             write_atomically(path, png(self.latest))
 
@@ -42,7 +42,7 @@ class Pictures:
         paths = sorted(self._folder.glob("epoch_*.png")) if view.status == "finished" else []
         pictures = [picture for path in paths if (picture := _read(path)) is not None]
         if pictures:
-            with full_disk_is_said("the animation"):
+            with goes_on_without("the animation"):
                 write_atomically(self._folder / "animation.webp", animation(pictures))
 
 

@@ -40,3 +40,10 @@ def test_only_a_finished_run_has_an_animation(tmp_path, folder, status):
 def test_deleted_pictures_are_no_error(tmp_path):
     Pictures(tmp_path).on_end(Mock(spec=View, status="finished"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_place_of_the_animation_is_said(tmp_path, folder, capsys):
+    (folder / "animation.webp").mkdir()
+    Pictures(tmp_path).on_end(Mock(spec=View, status="finished"))
+    assert "the animation cannot be written: Is a directory" in capsys.readouterr().err
+    assert len(list(folder.iterdir())) == 4  # nothing half written
