@@ -16,7 +16,7 @@ from flaxae.data.splits import limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
-from flaxae.runs.disk_faults import say
+from flaxae.runs.disk_faults import warn
 from flaxae.runs.metrics_file import read_lines, whole_history
 from flaxae.runs.profile import Profile
 from flaxae.runs.workdir import (
@@ -136,9 +136,9 @@ def _restore(
     if copy is None:
         records, fault = read_lines(workdir)
         if fault is not None:
-            say(f"{METRICS} is damaged: {fault}; its epoch is left out")
+            warn(f"{METRICS} is damaged: {fault}; its epoch is left out")
         return restored._replace(history=records)
     history, remark = whole_history(workdir, len(copy), copy)
     if remark is not None:
-        say(remark)
+        warn(remark)
     return restored._replace(history=history)

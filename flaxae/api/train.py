@@ -24,7 +24,7 @@ from flaxae.errors import InputError
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
 from flaxae.runs.disk import Disk
-from flaxae.runs.disk_faults import ends_the_run, say
+from flaxae.runs.disk_faults import ends_the_run, warn
 from flaxae.runs.events import Events
 from flaxae.runs.metrics_file import MetricsFile, whole_history
 from flaxae.runs.pictures import Pictures
@@ -149,7 +149,7 @@ def _train(
     dataset, metrics = describe(source.name, splits, source.digest()), MetricsFile(workdir)
     old = rename_old(workdir) if restart else None
     if old is not None:
-        say(f"the earlier run is now {old}")
+        warn(f"the earlier run is now {old}")
 
     def on_saved(history: Sequence[Record]) -> None:
         mark_saved(workdir)
@@ -269,7 +269,7 @@ def _restore(workdir: Path, checkpoints: Checkpoints, state: TrainState) -> Rest
     if restored is not None:
         history, remark = whole_history(workdir, restored.progress.epoch, restored.history)
         if remark is not None:
-            say(remark)
+            warn(remark)
         with ends_the_run(str(workdir)):
             mark_saved(workdir)  # an earlier version has not, and the note may be gone
             MetricsFile(workdir).write(history)

@@ -26,7 +26,7 @@ class Options(CheckedOptions):
 def run(options: Options) -> int:
     """Prints a table of the store, or what was deleted."""
     from flaxae.data import DataConfig
-    from flaxae.data.store.build import megabytes
+    from flaxae.data.sizes import size_text
     from flaxae.data.store.entries import kept, prune, store_root
     from flaxae.report.terminal import say, show_table
 
@@ -44,7 +44,7 @@ def run(options: Options) -> int:
         (
             entry.name,
             "x".join(map(str, entry.shape)),
-            megabytes(entry.size),
+            size_text(entry.size),
             entry.state,
             entry.source,
         )
@@ -52,5 +52,5 @@ def run(options: Options) -> int:
     ]
     show_table("", ("entry", "images", "size", "state", "source"), rows)
     word = "kept" if options.prune is None else "deleted"
-    say(f"{word}: {len(rows)} in {root}, {megabytes(sum(entry.size for entry in entries))}")
+    say(f"{word}: {len(rows)} in {root}, {size_text(sum(entry.size for entry in entries))}")
     return 0

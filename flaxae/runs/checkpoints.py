@@ -16,7 +16,7 @@ from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.errors import InputError, RunError
 from flaxae.runs import checkpoint_files as files
-from flaxae.runs.disk_faults import reason, say
+from flaxae.runs.disk_faults import reason, warn
 from flaxae.runs.saver import Saver, Snapshot
 from flaxae.training.epoch import EpochSums
 from flaxae.training.loop import Record, View
@@ -254,7 +254,7 @@ class Checkpoints:
             folder.parent.mkdir(exist_ok=True)
             self._path(step).rename(folder)
             where = f"moved to {folder}"
-        say(f"checkpoint {step} is damaged ({what}); {where}")
+        warn(f"checkpoint {step} is damaged ({what}); {where}")
 
     def _make_ready(self) -> None:
         """Makes the folder, and a file in it; raises RunError if that is not possible."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from flaxae.data.sizes import size_text
 from flaxae.errors import RunError
 from flaxae.report.terminal import say
 from flaxae.runs.workdir import CONFIG
@@ -35,18 +36,18 @@ class Disk:
         arrays = _nbytes(view)
         if free < arrays:
             raise RunError(
-                f"the disk of {self._workdir} has {_text(free)} free, and one checkpoint needs "
-                f"{_text(arrays)}; make room, or give a --workdir on another disk"
+                f"the disk of {self._workdir} has {size_text(free)} free, and one checkpoint needs "
+                f"{size_text(arrays)}; make room, or give a --workdir on another disk"
             )
         checkpoints = _CHECKPOINTS * (arrays + _OVERHEAD)
         epochs = view.task.epochs - view.epoch
         others = epochs * (2 * _picture(view) + _EVENTS * _array_count(view))
         needed = checkpoints + others
-        lacking = f"; only {_text(free)} are free" if free < needed else ""
+        lacking = f"; only {size_text(free)} are free" if free < needed else ""
         if self._verbose:
             say(
-                f"disk      about {_text(needed)}: checkpoints {_text(checkpoints)}, pictures and "
-                f"events of {epochs:,} epochs {_text(others)}{lacking}"
+                f"disk      about {size_text(needed)}: checkpoints {size_text(checkpoints)}, "
+                f"pictures and events of {epochs:,} epochs {size_text(others)}{lacking}"
             )
 
     def on_epoch(self, view: View) -> None:
@@ -69,10 +70,3 @@ def _picture(view: View) -> int:
     height, width, _ = view.task.model.image_shape
     scale = max(1, -(-_CELL // height))
     return height * width * scale**2 * 3 * _COLUMNS * _ROWS // 2
-
-
-def _text(size: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
-        if size >= factor:
-            return f"{size / factor:,.1f} {unit}"
-    return f"{size / 1000:,.0f} kB"

@@ -43,7 +43,7 @@ def goes_on_without(what: str) -> Iterator[None]:
     except OSError as error:
         if not (is_full(error) or isinstance(error, IsADirectoryError)):
             raise RunError(f"{what} cannot be written: {reason(error)}") from error
-        say(f"{what} cannot be written: {reason(error)}; the run goes on without it")
+        warn(f"{what} cannot be written: {reason(error)}; the run goes on without it")
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def ends_the_run(what: str) -> Iterator[None]:
         raise RunError(f"{what} cannot be written: {reason(error)}") from error
 
 
-def say(message: str) -> None:
+def warn(message: str) -> None:
     """Prints a line on stderr."""
     print(f"warning: {escaped(message)}", file=sys.stderr, flush=True)
 

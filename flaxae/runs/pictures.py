@@ -9,7 +9,7 @@ from PIL import Image
 from flaxae.data.batches import pick_batch
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.report.figures import animation, png, reconstruction_grid
-from flaxae.runs.disk_faults import goes_on_without, reason, say
+from flaxae.runs.disk_faults import goes_on_without, reason, warn
 from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
 from flaxae.training.loop import View
 
@@ -55,5 +55,5 @@ def _read(path: Path) -> Image.Image | None:
             return picture.convert("RGB")
     # Pillow raises each of these for some damaged file.
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
-        say(f"{path} cannot be read ({reason(error)}); the animation goes without it")
+        warn(f"{path} cannot be read ({reason(error)}); the animation goes without it")
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flaxae.errors import RunError
-from flaxae.runs.disk_faults import is_full, reason, say
+from flaxae.runs.disk_faults import is_full, reason, warn
 
 _GRACE = 5.0  # seconds that the writing may still take when a run has failed
 
@@ -104,7 +104,7 @@ class Saver:
             raise RunError(self._lacking()) from error
         if self._full_since is None:
             self._full_since = time.monotonic()
-        say(f"{self._lacking()}; training goes on, and the next one is tried")
+        warn(f"{self._lacking()}; training goes on, and the next one is tried")
 
     def _lacking(self) -> str:
         assert self._snapshot is not None, "a save has failed"

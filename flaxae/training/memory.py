@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from flaxae.data.sizes import size_text
 from flaxae.data.store.memory import total_memory
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
@@ -72,9 +73,9 @@ def require_memory(needed: Needed, model: ModelConfig, limit: int) -> None:
     if needed.batch > needed.weights:
         flags = f"--batch-size, --image-size or {flags}"
     raise InputError(
-        f"training needs about {_gigabytes(needed.total)} of memory ({_gigabytes(needed.weights)} "
-        f"for the weights and the optimizer, {_gigabytes(needed.batch)} for a batch), and 90 % of "
-        f"what there is are {_gigabytes(_SHARE * limit)}; lower {flags}"
+        f"training needs about {size_text(needed.total)} of memory ({size_text(needed.weights)} "
+        f"for the weights and the optimizer, {size_text(needed.batch)} for a batch), and 90 % of "
+        f"what there is are {size_text(_SHARE * limit)}; lower {flags}"
     )
 
 
@@ -90,7 +91,3 @@ def _bytes(tree: Any) -> int:
     """In Python's integers, because absurd sizes overflow others."""
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(map(int, leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
-
-
-def _gigabytes(size: int | float) -> str:
-    return f"{size / 1e9:,.1f} GB"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flaxae.data.pixel_hash import pixel_hashes
+from flaxae.data.sizes import size_text
 from flaxae.data.store.files import (
     BAD,
     GOOD,
@@ -281,17 +282,9 @@ def _require_room(root: Path, plan: Plan) -> None:
     needed, free = plan.rows * row, shutil.disk_usage(root).free
     if needed > free:
         raise InputError(
-            f"{plan.source} needs {megabytes(needed)} in the store {root}, and its disk has "
-            f"{megabytes(free)} left; free some, or give another folder by --store-dir"
+            f"{plan.source} needs {size_text(needed)} in the store {root}, and its disk has "
+            f"{size_text(free)} left; free some, or give another folder by --store-dir"
         )
-
-
-def megabytes(size: int) -> str:
-    """A size for people."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size / 1e3:.1f} kB"
 
 
 def is_locked(scratch: Path) -> bool:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from flaxae.data import DataConfig
 from flaxae.data.file_names import counted, printable
-from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked, megabytes
+from flaxae.data.sizes import size_text
+from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked
 from flaxae.data.store.files import MARKER, UNREADABLE, find, read_description
 from flaxae.data.store.plan import Entry, Plan
 from flaxae.errors import absolute_path
@@ -64,7 +65,7 @@ def build_shown(root: Path, plan: Plan) -> Entry:
         printable(plan.source),
         "is" if count == 1 else "are",
         printable(entry.folder),
-        megabytes(folder_size(entry.folder)),
+        size_text(folder_size(entry.folder)),
     )
     return entry
 
