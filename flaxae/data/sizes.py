@@ -1,7 +1,7 @@
 """Sizes in bytes, as people read them."""
 
 
-def size_text(size: float) -> str:
+def size_text(size: int | float) -> str:
     """A number of bytes with its unit.
 
     Example:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from flaxae.data import DataConfig
 from flaxae.data.file_names import counted, printable
 from flaxae.data.sizes import size_text
-from flaxae.data.store.build import OTHER, PARTIAL, Progress, build, is_locked
+from flaxae.data.store.build import OTHER, PARTIAL, build, is_locked
 from flaxae.data.store.files import MARKER, UNREADABLE, find, read_description
 from flaxae.data.store.plan import Entry, Plan
+from flaxae.data.store.rows import Progress
 from flaxae.errors import absolute_path
 
 logger = logging.getLogger("flaxae.data")
