@@ -21,6 +21,7 @@ from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, limit_training
 from flaxae.errors import InputError
+from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
 from flaxae.runs.disk import Disk
@@ -39,7 +40,7 @@ from flaxae.runs.workdir import (
     mark_saved,
     rename_old,
 )
-from flaxae.training.devices import place
+from flaxae.training.devices import Placement, place
 from flaxae.training.epoch import Trainer
 from flaxae.training.loop import Record, Task, View, fit
 from flaxae.training.memory import estimate, require_memory, usable_memory
@@ -143,7 +144,13 @@ def _train(
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")
-    _require_memory(config, splits["train"])
+    shape = splits["train"].image_shape
+    model = config.model.build(config.compute, shape)
+    placement = place(
+        config.model, config.compute, config.device, shape, single_steps=config.profile
+    )
+    needed = estimate(model, config.optimizer, shape, len(splits["train"].images), placement)
+    require_memory(needed, config.model, usable_memory())
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None
     dataset, metrics = describe(source.name, splits, source.digest()), MetricsFile(workdir)
@@ -172,19 +179,11 @@ def _train(
             checkpoints,
         ]
         listeners = [callback for callback in own if callback is not None]
-        view = _fit(config, workdir, splits, checkpoints, [*listeners, *callbacks])
+        callbacks = [*listeners, *callbacks]
+        view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
     if interrupt.received is not None:
         raise KeyboardInterrupt
     return open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
-
-
-def _require_memory(config: TrainConfig, split: Split) -> None:
-    """Raises InputError if the model or a batch does not fit into memory."""
-    shape = split.image_shape
-    model = config.model.build(config.compute, shape)
-    placement = place(config.model, config.compute, config.device, shape)
-    needed = estimate(model, config.optimizer, shape, len(split.images), placement)
-    require_memory(needed, config.model, usable_memory())
 
 
 def _best_in_memory(view: View) -> Restored | None:
@@ -215,16 +214,14 @@ def _fit(
     config: TrainConfig,
     workdir: Path,
     splits: Mapping[str, Split],
+    model: Autoencoder,
+    placement: Placement,
     checkpoints: Checkpoints,
     callbacks: Sequence[Any],
 ) -> View:
     """Puts the parts together: restores or initializes the state, and runs the loop."""
     split, optimizer = splits["train"], config.optimizer
-    model = config.model.build(config.compute, split.image_shape)
     rngs = make_rngs(config.seed)
-    placement = place(
-        config.model, config.compute, config.device, split.image_shape, single_steps=config.profile
-    )
     trainer = Trainer(
         split,
         config.objective,
