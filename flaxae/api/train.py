@@ -178,7 +178,10 @@ def _train(
             Events(workdir, pictures),
             checkpoints,
         ]
-        listeners = [callback for callback in own if callback is not None]
+        # First, so that they are the last to end: a signal during the last save is theirs too.
+        stops = [callback for callback in callbacks if isinstance(callback, StopSignal)]
+        callbacks = [callback for callback in callbacks if callback not in stops]
+        listeners = [*stops, *(callback for callback in own if callback is not None)]
         callbacks = [*listeners, *callbacks]
         view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
     if interrupt.received is not None:

@@ -45,23 +45,29 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
     from flaxae.evaluation.pca import fit_pca, project
     from flaxae.report.plots import draw_confusion, draw_embedding
     from flaxae.report.terminal import say, show_embedding_quality
+    from flaxae.runs.disk_faults import reason, warn
     from flaxae.runs.workdir import EVALUATION, write_atomically
 
     quality = trained.evaluate_embedding(split)
     names = display_names(trained.class_names)
     folder = trained.workdir / EVALUATION / split
-    folder.mkdir(parents=True, exist_ok=True)
     vectors = trained.embedding(split).vectors
     # One dimension is drawn as a line.
     vectors = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
     pca = fit_pca(vectors, 2)
     shares = pca.variance_ratio.tolist()
     labels = select(trained.splits, split).labels if split in ("validation", "test") else None
-    picture = draw_embedding(project(pca, vectors), shares, labels, names)
-    write_atomically(folder / "embedding.png", picture)
+    pictures = {"embedding.png": draw_embedding(project(pca, vectors), shares, labels, names)}
     if quality.confusion is not None:
-        picture = draw_confusion(np.array(quality.confusion), names)
-        write_atomically(folder / "confusion.png", picture)
+        pictures["confusion.png"] = draw_confusion(np.array(quality.confusion), names)
     show_embedding_quality(quality, names, unseen=split in ("validation", "test"))
-    say(f"pictures  {folder}")
-    return quality._asdict() | {"class_names": names, "pictures": str(folder)}
+    written: str | None = str(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            write_atomically(folder / name, picture)
+        say(f"pictures  {folder}")
+    except OSError as error:  # the numbers are what was asked for
+        warn(f"no pictures in {folder}: {reason(error)}")
+        written = None
+    return quality._asdict() | {"class_names": names, "pictures": written}

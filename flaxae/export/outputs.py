@@ -20,6 +20,7 @@ from flaxae.errors import InputError, RunError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MARK = "flaxae"
 _MOST_PIXELS = 2**40  # only headers are read
+_KEPT = ("checkpoints", "embedding", "evaluation")  # folders of a run whose files belong together
 _OF_A_RUN = ("checkpoints", "dataset.json")  # a folder with config.json and one of these is a run
 
 
@@ -61,9 +62,12 @@ def require_replaceable(path: Path, flag: str, *, overwrite: bool, own_place: bo
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
         raise InputError(f"{flag} got {printable(path)}, {kind}; give the name of a file")
-    if own_place or is_marked(path):
+    if own_place:
         return
     run = _run_of(path)
+    is_kept = run is not None and path.resolve().relative_to(run).parts[0] in _KEPT
+    if is_marked(path) and not is_kept:
+        return
     if run is not None:
         raise InputError(
             f"{flag} got {printable(path)}, a file of the run {printable(run)}; give another name"

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -25,6 +26,7 @@ RECONSTRUCTIONS = "reconstructions"
 PROFILE = "profile"
 EVALUATION = "evaluation"
 _LOCK = ".lock"
+_SCRATCH = re.compile(r"\..+\.\d+")  # names of write_atomically, which a kill leaves behind
 # There since the run's first checkpoint, so that the loss of all checkpoints is noticed.
 _HAS_SAVED = ".has-saved"
 _MOST_BYTES = 16 << 20  # of a file of JSON
@@ -57,6 +59,9 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
     """
     config = _continued(workdir, config.with_absolute_paths(), dataset)
     with _locked(workdir):
+        for path in workdir.glob(".*"):
+            if _SCRATCH.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         text = json.dumps(dataset._asdict(), indent=2) + "\n"
         with ends_the_run(str(workdir)):
             write_atomically(workdir / CONFIG, to_json(config).encode())
@@ -78,7 +83,10 @@ def rename_old(workdir: Path) -> Path | None:
     old = next(path for path in names if not path.exists())
     with _locked(folder):
         try:
-            return folder.rename(old)
+            folder.rename(old)
+            if workdir.is_symlink():
+                folder.mkdir()  # else the link would lead nowhere
+            return old
         except OSError as error:
             raise InputError(f"{folder} cannot be renamed to {old}: {reason(error)}") from error
 
@@ -212,7 +220,8 @@ def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Trai
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; give a folder")
     content = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
-    if CONFIG not in content and content - {_LOCK}:
+    foreign = {name for name in content - {_LOCK} if not _SCRATCH.fullmatch(name)}
+    if CONFIG not in content and foreign:
         raise InputError(f"--workdir {workdir} holds files but no run of flaxae; give another")
     # A run without a checkpoint is replaced: it has nothing to lose, and its flags may be wrong.
     if CONFIG not in content or not has_saved(workdir):

@@ -241,7 +241,7 @@ def small_disk(tmp_path):
 
 
 def fill(disk):
-    with open(disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+    with open(disk / "filler", "ab", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
             pass
 
@@ -251,6 +251,9 @@ def test_a_full_disk_is_waited_out(small_disk, capsys):
     filler = small_disk / "filler"
     callbacks = [
         At("on_epoch", 1, lambda: fill(small_disk)),
+        # A save that was under way fails, and gives its room back.
+        At("on_epoch", 2, lambda: fill(small_disk)),
+        At("on_call", 9, lambda: fill(small_disk)),
         At("on_epoch", 4, filler.unlink),
     ]
     run = train(small_disk / "run", config, callbacks=callbacks)

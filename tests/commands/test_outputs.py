@@ -1,5 +1,6 @@
 """What reconstruct and embed may replace, and in which format they write."""
 
+import json
 import os
 from pathlib import Path
 
@@ -169,3 +170,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, monkeypatch, 
     assert command("embed", "--workdir", run, "--output-dir", tmp_path / "new" / "embedding") == 1
     assert "could not be written (No space left on device); make room" in one_line(capsys)
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_picture_of_an_export_in_a_run_is_a_file_of_the_run(run, capsys):
+    assert command("embed", "--workdir", run) == 0
+    sprite = run / "embedding" / "sprite.png"
+    before = state(sprite)
+    capsys.readouterr()
+    assert command("reconstruct", "--workdir", run, "--output", sprite) == 2
+    assert "a file of the run" in one_line(capsys)
+    assert state(sprite) == before
+
+
+def test_the_numbers_come_also_where_pictures_cannot_be_written(run, capsys):
+    (run / "evaluation").write_text("in the place of a folder")
+    assert command("evaluate", "--workdir", run) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1])["embedding"]["pictures"] is None
+    assert printed.err.startswith("warning: no pictures in")

@@ -253,3 +253,21 @@ def test_a_run_of_an_earlier_version_has_saved(workdir, what):
     (workdir / what).parent.mkdir(parents=True, exist_ok=True)
     (workdir / what).write_text("{}")
     assert has_saved(workdir)
+
+
+def test_a_linked_run_starts_anew_in_a_folder_that_the_link_names(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    start(link)
+    assert rename_old(link) == tmp_path / "real-old-1"
+    start(link)
+    assert (real / "config.json").exists()
+
+
+def test_what_a_kill_left_of_the_first_files_does_not_block_the_folder(workdir):
+    workdir.mkdir()
+    for name in (".lock", ".config.json.123", ".metrics.jsonl.9"):
+        (workdir / name).touch()
+    start(workdir)
+    assert sorted(p.name for p in workdir.iterdir()) == [".lock", "config.json", "dataset.json"]
