@@ -1,4 +1,5 @@
 import math
+import mmap
 import os
 import sys
 
@@ -65,7 +66,10 @@ def test_faults_are_counted_for_each_step():
     pages = 4096
 
     def touch(batch: object) -> float:
-        np.ones(pages * os.sysconf("SC_PAGE_SIZE"), np.uint8)
+        memory = mmap.mmap(-1, pages * os.sysconf("SC_PAGE_SIZE"))
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # else the system chooses pages, and so faults
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+        np.frombuffer(memory, np.uint8)[:] = 1
         return 0.0
 
     program = Program(lambda: None, str, touch, float, np.asarray, "cpu")
