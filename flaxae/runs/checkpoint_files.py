@@ -31,6 +31,7 @@ logging.root.handlers[:] = _handlers
 
 _SEAL = "flaxae_sha256.json"
 _UNFINISHED = ".saving-"
+_REPLACED = ".replaced-"  # while a checkpoint takes the place of another one of its step
 _OVERHEAD = 100_000  # bytes of Orbax's own files
 # Else Orbax's threads wait for minutes for folders that cannot be made.
 _FOLDERS_FIRST = ocp.options.AsyncOptions(create_directories_asynchronously=False)
@@ -57,8 +58,12 @@ class Metadata(TypedDict):
 
 
 def write(folder: Path, arrays: Mapping[str, Any], metadata: Metadata) -> None:
-    """Writes a checkpoint: the folder is complete or absent. `arrays` are NumPy's."""
-    unfinished = folder.with_name(f"{_UNFINISHED}{folder.name}")
+    """Writes a checkpoint: the folder is complete or absent. `arrays` are NumPy's.
+
+    It replaces another one of this step: that of a run which was stopped in the validation that
+    follows the step.
+    """
+    unfinished, replaced = (folder.with_name(f"{p}{folder.name}") for p in (_UNFINISHED, _REPLACED))
     try:
         _require_room(unfinished, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)))
         custom: Any = dict(metadata)
@@ -72,7 +77,10 @@ def write(folder: Path, arrays: Mapping[str, Any], metadata: Metadata) -> None:
             )
         seal = json.dumps(_file_hashes(unfinished)).encode()
         write_atomically(unfinished / _SEAL, seal)
+        if folder.exists():
+            folder.rename(replaced)
         unfinished.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         with contextlib.suppress(OSError):  # the folder may be gone or read-only
             remove_unfinished(folder.parent)  # on a full disk, it takes the room of the next one
@@ -87,6 +95,16 @@ def _require_room(path: Path, size: int) -> None:
     with open(path, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, size + _OVERHEAD)
     path.unlink()
+
+
+def finish_replacements(folder: Path) -> None:
+    """Gives a checkpoint its name back that a kill found between two names."""
+    for path in folder.glob(f"{_REPLACED}*"):
+        named = folder / path.name.removeprefix(_REPLACED)
+        if named.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.rename(named)
 
 
 def remove_unfinished(folder: Path) -> None:

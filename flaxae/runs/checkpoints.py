@@ -280,11 +280,17 @@ class Checkpoints:
 
     def _write(self, snapshot: Snapshot) -> None:
         """Writes a checkpoint, then what follows from it; called in the saver's thread."""
-        folder = self._path(snapshot.step)
-        if not files.has_seal(folder):
-            files.write(folder, snapshot.arrays, snapshot.metadata)
+        if not self._is_saved(snapshot):
+            files.write(self._path(snapshot.step), snapshot.arrays, snapshot.metadata)
         self._on_saved(snapshot.metadata["history"])
         self._forget_old()
+
+    def _is_saved(self, snapshot: Snapshot) -> bool:
+        folder = self._path(snapshot.step)
+        if not files.has_seal(folder):
+            return False
+        # The step of a run that was stopped in a validation is saved again after the validation.
+        return files.read_metadata(folder)["progress"] == snapshot.metadata["progress"]
 
     def _forget_old(self) -> None:
         losses = self._losses()
@@ -310,6 +316,8 @@ def open_checkpoints(
     the step that is safe added to its message.
     """
     checkpoints = Checkpoints(folder.absolute(), config, digest, writing, on_saved)
+    if writing:
+        files.finish_replacements(folder.absolute())
     try:
         yield checkpoints
         checkpoints.finish()

@@ -9,7 +9,7 @@ from flaxae.training.loop import View
 
 
 class StopSignal:
-    """A callback that stops training after the call in which one of `numbers` arrives.
+    """A callback that stops training after the call or validation batch in which one arrives.
 
     A second signal of the same kind acts as if no handler had been installed. Outside the main
     thread, where Python allows no handlers, it does nothing.
@@ -30,6 +30,10 @@ class StopSignal:
                 self._previous[number] = signal.signal(number, self._remember)
 
     def on_call(self, view: View) -> bool:
+        """Whether a signal has arrived."""
+        return self.received is not None
+
+    def on_validation(self, view: View) -> bool:
         """Whether a signal has arrived."""
         return self.received is not None
 

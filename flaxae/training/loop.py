@@ -101,6 +101,12 @@ class Callback:
     def on_call(self, view: View) -> bool | None:
         """Called after each call of one or more steps; return True to stop training."""
 
+    def on_validation(self, view: View) -> bool | None:
+        """Called after each batch of a validation; return True to stop training before its end.
+
+        The epoch's steps are kept, and the validation is made when training continues.
+        """
+
     def on_epoch(self, view: View) -> bool | None:
         """Called after each epoch and its validation; return True to stop training."""
 
@@ -162,7 +168,10 @@ def _run_epochs(view: View, notify: Callable[[str, View], bool]) -> View:
             return dataclasses.replace(view, status="stopped")
         steps = view.sums.steps - first_step
         speed = steps * task.trainer.batch_size / (time.perf_counter() - start)
-        view = _complete_epoch(view, speed, start)
+        try:
+            view = _complete_epoch(view, speed, start, notify)
+        except _ValidationStopped:
+            return dataclasses.replace(view, status="stopped")
         stop |= notify("on_epoch", view)
         if stop and view.epoch < task.epochs:
             return dataclasses.replace(view, status="stopped")
@@ -192,12 +201,28 @@ def _train_epoch(view: View, notify: Callable[[str, View], bool]) -> tuple[View,
     return dataclasses.replace(view, state=state, sums=sums, step=first + sums.steps), stopped
 
 
-def _complete_epoch(view: View, speed: float, start: float) -> View:
+class _ValidationStopped(Exception):
+    """A callback has stopped training during a validation."""
+
+
+def _complete_epoch(
+    view: View, speed: float, start: float, notify: Callable[[str, View], bool]
+) -> View:
     """Validates, checks that all numbers are finite, and adds the epoch's record."""
     task, epoch, evaluated = view.task, view.epoch + 1, view.evaluated
     validation = task.splits["validation"]
+
+    def after_batch() -> None:
+        if notify("on_validation", view):
+            raise _ValidationStopped
+
     quality = evaluate(
-        task.evaluator, evaluated, validation, task.trainer.batch_size, task.rngs.evaluate
+        task.evaluator,
+        evaluated,
+        validation,
+        task.trainer.batch_size,
+        task.rngs.evaluate,
+        after_batch,
     )
     require_finite(quality["loss"], f"the validation loss after epoch {epoch}")
     parameters = named_leaves(evaluated.params)

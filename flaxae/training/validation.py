@@ -28,14 +28,21 @@ def make_eval_step(
 
 
 def evaluate(
-    step: EvalStep, state: TrainState, split: Split, batch_size: int, rng: Rng
+    step: EvalStep,
+    state: TrainState,
+    split: Split,
+    batch_size: int,
+    rng: Rng,
+    after_batch: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Means over all images, by name: the same numbers for any batch size.
 
     They are what the objective returns, the measures, what is derived from them, and "examples".
+    `after_batch` may raise to end the evaluation early.
     """
     keys = Keys(noise=rng, dropout=rng)
     total: dict[str, float] = {}
     for batch in evaluation_batches(split, min(batch_size, len(split.images))):
         total = add(total, step(state, batch, keys))
+        after_batch()
     return means(total)

@@ -146,6 +146,27 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, tmp_path, monkeypatch
     assert signal.getsignal(number) == signal.default_int_handler
 
 
+def test_a_signal_in_a_validation_saves_its_steps(config, tmp_path, monkeypatch, number, capsys):
+    train(config)
+    stopped = replace(config, workdir=str(tmp_path / "stopped"))
+    original = flaxae.training.loop.evaluate
+
+    def kill(*args):
+        os.kill(os.getpid(), number)
+        return original(*args)
+
+    monkeypatch.setattr(flaxae.training.loop, "evaluate", kill)
+    assert train(stopped) == 128 + number
+    assert "stopped after step 4, which is saved" in capsys.readouterr().out
+    assert not records_of(stopped)
+    monkeypatch.setattr(flaxae.training.loop, "evaluate", original)
+    assert train(stopped) == 0
+    assert timeless(records_of(stopped)) == timeless(records_of(config))
+    assert_same_weights(stopped, config)
+    best = min(records_of(config), key=lambda record: record["validation_loss"])
+    assert load(stopped.workdir_path()).epoch == best["epoch"]
+
+
 def test_a_finished_run_is_left_as_it_is(config, capsys):
     train(config)
     before = timeless(records_of(config))

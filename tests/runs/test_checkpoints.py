@@ -2,6 +2,7 @@ import contextlib
 import errno
 import functools
 import re
+import shutil
 import threading
 from unittest.mock import Mock
 
@@ -109,6 +110,27 @@ def test_the_callback_saves_each_epoch_and_the_steps_of_a_stopped_one(tmp_path, 
     assert_same(latest.state, states[3])
     assert latest.progress == Progress(2, SUMS)
     assert restore(tmp_path, 2).progress == Progress(2)
+
+
+def test_a_step_is_saved_again_after_its_validation(tmp_path, states):
+    with open_checkpoints(tmp_path, CONFIG) as checkpoints:
+        checkpoints.save(states[3], Progress(2, SUMS), None)
+        checkpoints.save(states[3], Progress(3), 0.5, [{"epoch": 3}])
+    found = restore(tmp_path, "best")
+    assert (found.progress, found.history) == (Progress(3), [{"epoch": 3}])
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+
+
+@pytest.mark.parametrize("after", ["first", "second"])
+def test_a_kill_while_a_step_is_saved_again_loses_nothing(tmp_path, states, after):
+    """After the first of the two changes of names, or after the second."""
+    save_all(tmp_path, [states[1]], [0.5])
+    replaced = tmp_path / ".replaced-1"
+    shutil.copytree(tmp_path / "1", replaced)
+    if after == "first":
+        shutil.rmtree(tmp_path / "1")
+    assert int(restore(tmp_path).state.step) == 1
+    assert not replaced.exists()
 
 
 @pytest.mark.parametrize(

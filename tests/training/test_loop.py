@@ -227,6 +227,19 @@ def test_a_stopped_run_continues_to_the_same_result(task):
         assert {**one, **dict.fromkeys(timed)} == {**other, **dict.fromkeys(timed)}
 
 
+def test_a_validation_that_is_stopped_is_made_when_the_run_continues(task):
+    whole = run(task)
+    recorder = Recorder()
+    stopping = SimpleNamespace(on_validation=lambda view: view.step == 8)
+    start = run(task, stopping, recorder)
+    assert (start.status, start.epoch, start.step, start.sums.steps) == ("stopped", 1, 8, 4)
+    assert recorder.log[-2:] == [("on_call", 1, 8), ("on_end", 1, 8)]
+    rest = fit(task, start.state, start.epoch, start.sums, start.history, [])
+    assert rest.status == "finished"
+    timed = dict.fromkeys(("seconds", "images_per_second"))
+    assert {**whole.record, **timed} == {**rest.record, **timed}
+
+
 def test_a_run_that_is_complete_only_starts_and_ends(task):
     recorder = Recorder()
     state = new_state(task).replace(step=jnp.int32(8))
