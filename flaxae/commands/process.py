@@ -19,6 +19,7 @@ from flaxae.commands.output import take_over
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 1.5  # seconds from a signal to the end of the process
 _LONG_PATIENCE = 9.0  # the same while a run trains and saves, or cleans up after an error
+_UNSAVED = "before all was saved; the same command goes on from the last checkpoint"
 _PAUSE = 0.05  # seconds before an exception that was lost is raised again
 _WAKE = b"\0"  # in the pipe, where a signal is written as its number
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
@@ -160,7 +161,11 @@ class Process:
         is_ours = signal.getsignal(number) == self._on_signal  # else it is training's
         is_first = number not in self._arrived
         self._arrived.add(number)
-        self._set_deadline(_LONG_PATIENCE if is_first and not is_ours else _PATIENCE, ending)
+        if is_ours or not is_first:
+            self._set_deadline(_PATIENCE, ending)
+        else:
+            line = ending.line and f"{ending.line} {_UNSAVED}"
+            self._set_deadline(_LONG_PATIENCE, ending._replace(line=line))
 
     def _set_deadline(self, seconds: float, ending: Ending) -> None:
         self._deadline = min(self._deadline, time.monotonic() + seconds)

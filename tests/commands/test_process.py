@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 LIMIT = 30  # seconds in which a process ends; what is tested takes 10 at most
+UNSAVED = "before all was saved; the same command goes on from the last checkpoint"
 BEGUN = "print('begun', flush=True)\n"
 
 
@@ -123,7 +124,18 @@ def test_another_handler_may_take_the_first_signal_but_not_the_second():
     once = takes + "signal.pause()\nraise process.stopped(signal.SIGINT)"
     assert stopped_by(signal.SIGINT, once)[:2] == (130, "saved\n")
     status, _, err = stopped_by(signal.SIGINT, takes + "while True: time.sleep(0.1)", times=2)
-    assert (status, err) == (130, "flaxae: stopped by SIGINT\n")
+    assert (status, err) == (130, f"flaxae: stopped by SIGINT {UNSAVED}\n")
+
+
+def test_a_run_that_does_not_save_in_time_says_so():
+    body = """
+    process._LONG_PATIENCE = 0.5
+    signal.signal(signal.SIGTERM, lambda number, frame: time.sleep(100))
+    time.sleep(100)
+    """
+    status, _, err = stopped_by(signal.SIGTERM, body)
+    assert status == 128 + signal.SIGTERM
+    assert err == f"flaxae: stopped by SIGTERM {UNSAVED}\n"
 
 
 def test_run_py_is_stopped_while_it_imports():
