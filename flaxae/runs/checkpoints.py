@@ -280,8 +280,12 @@ class Checkpoints:
 
     def _write(self, snapshot: Snapshot) -> None:
         """Writes a checkpoint, then what follows from it; called in the saver's thread."""
-        if not self._is_saved(snapshot):
-            files.write(self._path(snapshot.step), snapshot.arrays, snapshot.metadata)
+        try:
+            if not self._is_saved(snapshot):
+                files.write(self._path(snapshot.step), snapshot.arrays, snapshot.metadata)
+        except Exception:
+            self._require_folder()  # the plainer error, where it is the reason
+            raise
         self._on_saved(snapshot.metadata["history"])
         self._forget_old()
 

@@ -224,6 +224,18 @@ def test_a_checkpoint_has_its_name_only_with_its_seal(tmp_path, states, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_goes_in_the_middle_of_a_save_is_told_plainly(tmp_path, states, monkeypatch):
+    folder = tmp_path / "checkpoints"
+
+    def go(*args):
+        shutil.rmtree(folder)
+        raise ValueError("INVALID_ARGUMENT: Error opening kvstore ...")
+
+    monkeypatch.setattr(checkpoint_files, "write", go)
+    with pytest.raises(RunError, match="was moved or deleted while its run was training; no step"):
+        save_all(folder, [states[1]], [0.5])
+
+
 @pytest.mark.parametrize("text", ["", "[" * 100_000, '{"custom_metadata": 3}', "\udcff"])
 def test_metadata_that_cannot_be_read_is_damage(tmp_path, states, text, capsys):
     folder = tmp_path / "checkpoints"
