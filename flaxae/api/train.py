@@ -124,7 +124,7 @@ class _Folder:
 
 
 def _refuse_silent(callbacks: Sequence[Any]) -> None:
-    events = ("on_start", "on_call", "on_epoch", "on_end")
+    events = ("on_start", "on_call", "on_validation", "on_epoch", "on_end")
     for callback in callbacks:
         if not any(hasattr(callback, event) for event in events):
             raise InputError(

@@ -57,8 +57,11 @@ def claim(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Iterator[
         InputError: the folder holds another run, or something that is no run.
         RunError: another process trains there.
     """
-    config = _continued(workdir, config.with_absolute_paths(), dataset)
+    config = config.with_absolute_paths()
+    _continued(workdir, config, dataset)  # a folder that is refused is left as it is
     with _locked(workdir):
+        # Again, because another process may have trained there since.
+        config = _continued(workdir, config, dataset)
         for path in workdir.glob(".*"):
             if _SCRATCH.fullmatch(path.name):
                 path.unlink(missing_ok=True)

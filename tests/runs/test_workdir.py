@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flaxae.runs.workdir
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import to_json
 from flaxae.data.splits import Split
@@ -55,6 +56,21 @@ def start(workdir, config=CONFIG, dataset=DATASET, checkpoint=False):
         if checkpoint:
             mark_saved(workdir)
     return config
+
+
+def test_a_run_that_came_between_the_check_and_the_lock_is_not_written_over(workdir, monkeypatch):
+    other = replace(CONFIG, seed=1)
+    locked = flaxae.runs.workdir._locked
+
+    def late(folder):
+        monkeypatch.setattr("flaxae.runs.workdir._locked", locked)
+        start(workdir, other, checkpoint=True)
+        return locked(folder)
+
+    monkeypatch.setattr("flaxae.runs.workdir._locked", late)
+    with pytest.raises(InputError, match="holds another run: --seed 1"):
+        start(workdir)
+    assert read_config(workdir).seed == 1
 
 
 def test_the_config_can_be_read_again(workdir):

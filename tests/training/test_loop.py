@@ -292,13 +292,14 @@ def test_a_loss_that_is_not_finite_fails_the_run(task):
     assert recorder.statuses("on_end") == ["failed"]
 
 
-@pytest.mark.parametrize("event", ["on_start", "on_call", "on_epoch", "on_end"])
+@pytest.mark.parametrize("event", ["on_start", "on_call", "on_validation", "on_epoch", "on_end"])
 def test_a_callback_with_only_one_method_works(task, event):
     """Any object will do: it need not be of the class `Callback`."""
     views = []
     final = run(task, SimpleNamespace(**{event: views.append}))
     assert final.status == "finished"
-    assert len(views) == {"on_start": 1, "on_call": 4, "on_epoch": 2, "on_end": 1}[event]
+    counts = {"on_start": 1, "on_call": 4, "on_validation": 2, "on_epoch": 2, "on_end": 1}
+    assert len(views) == counts[event]
     assert all(isinstance(view, View) for view in views)
 
 
