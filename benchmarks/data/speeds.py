@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from benchmarks.common import device
+from benchmarks.common import figure as frame
 from benchmarks.common.intervals import summarize
 from benchmarks.common.report import Finding
 from benchmarks.data import Settings
@@ -36,7 +39,8 @@ def measure_speeds(settings: Settings) -> Finding:
         f"batches of 64x64x3 are read from the store at {some['memory map']:,} images a second, "
         f"and JPEG files decoded into it at {some['store from JPEG']:,}"
     )
-    return Finding(described, answer, {"rows": rows}, {"images_per_second": speeds})
+    brief = {"images_per_second": speeds}
+    return Finding(described, answer, {"rows": rows}, brief, draw(rows), "Reading and decoding")
 
 
 def measure_shape(shape: str, settings: Settings) -> list[dict[str, Any]]:
@@ -90,6 +94,20 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     heads = [head for shape in SHAPES for head in (f"{shape}, images/s", "CPU µs/image")]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     return "\n".join([*lines, *(f"| {way} | {' | '.join(own)} |" for way, own in cells.items())])
+
+
+def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """A panel for each shape, a bar for each way: images a second, in tenfold steps."""
+    figure, panels = frame.panels(1, len(SHAPES), (14, 4), sharey=True)
+    for axes, shape in zip(panels[0], SHAPES, strict=True):
+        own = [row for row in rows if row["shape"] == shape]
+        speeds = [row["images_per_second"].median for row in own]
+        bars = axes.barh([row["way"] for row in own], speeds, color=frame.BLUE)
+        axes.bar_label(bars, [f" {number(speed)}" for speed in speeds], fontsize=8)
+        axes.set(xscale="log", title=shape, xlabel="images a second (higher is faster)")
+        axes.margins(x=0.35)
+    panels[0, 0].invert_yaxis()  # from top to bottom
+    return figure
 
 
 def number(value: float) -> str:

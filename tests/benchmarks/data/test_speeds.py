@@ -32,6 +32,7 @@ def test_smoke(tmp_path):
         assert len(row["seconds"]) == len(row["cpu_seconds"]) == 2
         assert row["images_per_second"]["median"] > 0
     (table,) = tmp_path.glob("*-smoke.md")
+    assert len(list(tmp_path.glob("*-smoke.png"))) == 1
     assert table.read_text().strip() in run.stdout
 
 
