@@ -19,7 +19,7 @@ from flaxae.config import TrainConfig
 from flaxae.data import is_path
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
-from flaxae.data.splits import SPLITS, Split, limit_training
+from flaxae.data.splits import SPLITS, Split, keep_classes, limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
@@ -140,7 +140,8 @@ def _train(
     verbose: bool,
     restart: bool,
 ) -> Run:
-    splits = limit_training(source.splits(), config.data.train_limit)
+    splits = keep_classes(source.splits(), config.data.classes)
+    splits = limit_training(splits, config.data.train_limit)
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")

@@ -92,7 +92,10 @@ class TrainConfig(Options):
         if is_path(dataset):
             name = absolute_path(dataset, "--dataset").name
             dataset = re.sub(r"[^\w. -]+", "-", name)[:80] or "images"
-        name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
+        name = re.sub(r"[/:]", "-", dataset)
+        if self.data.classes:
+            name += "-" + re.sub(r"[^\w. -]+", "-", "-".join(self.data.classes))[:80]
+        name = self.workdir or f"runs/{preset or self.model.name}-{name}"
         return run_folder(name)
 
 

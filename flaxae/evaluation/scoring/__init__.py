@@ -63,3 +63,4 @@ SCORES: dict[str, Score] = {
 DEFAULT_SCORE = "combined"
 FALSE_ALARMS = 0.01  # the share of normal images above the threshold, unless one asks for another
 WORST_PIXELS = 5.0  # percent of the pixels
+MAPS = 1000  # pictures of error maps, the highest scores first

@@ -1,9 +1,9 @@
 """Detectors without an autoencoder, to be compared with: mean image, PCA, neighbors of pixels."""
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Shaped
 
-from flaxae.data.splits import Pixels
+from flaxae.data.store.images import StoredImages
 from flaxae.evaluation.pca import Projection, fit_pca, project
 from flaxae.evaluation.representation import floats, sample_rows
 from flaxae.evaluation.scoring.scores import distances, fitted
@@ -12,8 +12,9 @@ PCA_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 _MOST_NUMBERS = 2**27  # pixels times channels of the training images, half a GiB in float32
 _ROWS = 1024  # images at a time
 
-Flat = Float32[np.ndarray, "images pixels"]
-Values = Float32[np.ndarray, " images"]
+Pixels = Shaped[np.ndarray, "_ height width channels"] | StoredImages  # uint8, or floats in 0..1
+Flat = Float32[np.ndarray, "_ _"]
+Values = Float32[np.ndarray, " _"]
 
 
 def baseline_scores(training: Pixels, held_out: Pixels, images: Pixels) -> dict[str, Values]:
@@ -43,7 +44,7 @@ def pca_size(
     whole: Projection,
     variances: Float[np.ndarray, " count"],
     total: float,
-    held_out: Flat,
+    held_out: Float32[np.ndarray, "_ pixels"],
 ) -> int:
     """The number of components, of `PCA_SIZES`, with the largest held-out likelihood.
 

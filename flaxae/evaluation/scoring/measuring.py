@@ -57,7 +57,7 @@ _measure = jax.jit(measure_step, static_argnames="worst")
 _compare = jax.jit(compare_step)
 
 
-def measure(state: TrainState, images: Pixels, batch_size: int, percent: float) -> Measured:
+def measure(state: TrainState, images: Pixels, batch_size: int, percent: float | int) -> Measured:
     """What scores need of all images; `percent` of each image's pixels are its worst ones.
 
     Raises:
@@ -76,7 +76,7 @@ def measure(state: TrainState, images: Pixels, batch_size: int, percent: float) 
     return measured
 
 
-def worst_count(pixels: int, percent: float) -> int:
+def worst_count(pixels: int, percent: float | int) -> int:
     """The number of pixels that `percent` of them are, rounded up, so that it is at least one."""
     return min(pixels, math.ceil(pixels * percent / 100))
 

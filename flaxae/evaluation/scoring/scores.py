@@ -10,43 +10,43 @@ from sklearn.neighbors import NearestNeighbors
 
 from flaxae.evaluation.representation import NEIGHBORS, sample_rows
 
-Values = Float32[np.ndarray, " images"]
-Vectors = Float[np.ndarray, "images dimensions"]
-_MOST_REFERENCES = 20_000  # training embeddings; of more, a sample with a fixed seed serves
+Values = Float32[np.ndarray, " _"]  # one an image
+Vectors = Float[np.ndarray, "_ dimensions"]
+MOST_REFERENCES = 20_000  # training embeddings; of more, a sample with a fixed seed serves
+_SMALLEST = 1e-6  # variance of a direction, as a part of the largest
 _SPREAD = 90  # percentile of held-out normal images, whose distance from the median is the spread
 
 
 class Measured(NamedTuple):
     """What was measured of each image, in the order of the images."""
 
-    mse: Float32[np.ndarray, " images"]  # of pixels in 0..1
-    worst_pixels: Float32[np.ndarray, " images"]  # mean squared error of the worst pixels
-    cross_entropy: Float32[np.ndarray, " images"]  # nats a pixel
-    vectors: Float32[np.ndarray, "images dimensions"]  # the embedding
+    mse: Float32[np.ndarray, " _"]  # of pixels in 0..1
+    worst_pixels: Float32[np.ndarray, " _"]  # mean squared error of the worst pixels
+    cross_entropy: Float32[np.ndarray, " _"]  # nats a pixel
+    vectors: Float32[np.ndarray, "_ dimensions"]  # the embedding
 
 
 class Reference:
     """What is normal: the embeddings of training images, and what was measured of held-out ones."""
 
-    def __init__(
-        self, vectors: Float32[np.ndarray, "training dimensions"], held_out: Measured
-    ) -> None:
-        self.vectors = vectors[sample_rows(len(vectors), _MOST_REFERENCES)]
+    def __init__(self, vectors: Float32[np.ndarray, "_ dimensions"], held_out: Measured) -> None:
+        self.vectors = vectors[sample_rows(len(vectors), MOST_REFERENCES)]
         self.held_out = held_out
 
     @cached_property
-    def whitening(self) -> tuple[Float[np.ndarray, " dimensions"], Float[np.ndarray, "d kept"]]:
+    def whitening(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
         """The mean of the embeddings, and the matrix that gives them the covariance 1.
 
-        The covariance is shrunk (Ledoit and Wolf 2004), so that few images suffice. Directions in
-        which the embeddings do not vary are left out: what is odd in them has no unit.
+        The covariance is shrunk (Ledoit and Wolf 2004), so that few images suffice, and directions
+        in which embeddings hardly vary are taken to vary a little, so that rounding is no oddity.
         """
         vectors = self.vectors.astype(np.float64)
         mean = vectors.mean(axis=0)
-        covariance = ledoit_wolf(vectors - mean, assume_centered=True)[0]
-        variances, directions = np.linalg.eigh(covariance)
-        kept = variances > 1e-12 * max(variances.max(), np.finfo(float).tiny)
-        return mean, directions[:, kept] / np.sqrt(variances[kept])
+        # One image tells no covariance.
+        covariance = ledoit_wolf(vectors - mean, assume_centered=True)[0] if len(vectors) > 1 else 0
+        variances, directions = np.linalg.eigh(np.broadcast_to(covariance, (mean.size, mean.size)))
+        floor = _SMALLEST * variances.max()
+        return mean, directions / np.sqrt(np.maximum(variances, floor) if floor > 0 else 1.0)
 
     @cached_property
     def nearest(self) -> NearestNeighbors:
@@ -58,7 +58,7 @@ class Reference:
         """Finds the nearest training embeddings after whitening."""
         return fitted(self.whiten(self.vectors))
 
-    def whiten(self, vectors: Vectors) -> Float32[np.ndarray, "images kept"]:
+    def whiten(self, vectors: Vectors) -> Float32[np.ndarray, "_ dimensions"]:
         """Embeddings in standard deviations of the training images'."""
         mean, matrix = self.whitening
         return ((vectors - mean) @ matrix).astype(np.float32)

@@ -41,7 +41,7 @@ def test_neighbors_are_those_of_scikit_learn():
 
 
 def test_the_mahalanobis_distance_is_that_of_scikit_learn():
-    # It knows no constant direction, which the score leaves out.
+    # In a constant direction, it has no variance to divide by.
     varying = [vectors[:, :3].astype(float) for vectors in (TRAINING, NEW.vectors)]
     reference = Reference(TRAINING[:, :3], HELD_OUT)
     expected = LedoitWolf().fit(varying[0]).mahalanobis(varying[1]) ** 0.5
