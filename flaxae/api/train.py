@@ -21,6 +21,7 @@ from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, keep_classes, limit_training
 from flaxae.errors import InputError
+from flaxae.evaluation.scoring import WORST_PIXELS
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
@@ -187,7 +188,12 @@ def _train(
         view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
     if interrupt.received is not None:
         raise KeyboardInterrupt
-    return open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+    run = open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+    if config.scoring:
+        from flaxae.api.score import reference  # scikit-learn, which training does not need
+
+        reference(run, WORST_PIXELS)
+    return run
 
 
 def _best_in_memory(view: View) -> Restored | None:

@@ -49,6 +49,9 @@ class TrainConfig(Options):
     """Seed of initial weights, order of examples, noise and dropout; 0 to 2**32 - 1."""
     full_disk_minutes: float = field(default=60.0, metadata={"changeable": True})
     """Minutes that training goes on while a full disk or quota lets no checkpoint be saved."""
+    scoring: bool = field(default=False, metadata={"changeable": True})
+    """Keep at the end what `score` compares with, so that it needs no training images (else the
+    first `score` keeps it)."""
     profile: bool = field(default=False, metadata={"changeable": True})
     """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
 

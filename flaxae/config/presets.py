@@ -49,4 +49,17 @@ PRESETS = {
             "translation": 0.03,
         },
     ),
+    "anomaly": Preset(
+        "find odd images after training on normal ones, up to about 64x64 pixels; see score",
+        {
+            "model": "fully_connected",
+            "hidden_units": (512, 256),
+            "latent_dim": 64,
+            "batch_size": 64,
+            "learning_rate": 2e-3,
+            "noise_factor": 0.3,
+            "epochs": 30,
+            "scoring": True,
+        },
+    ),
 }
