@@ -105,7 +105,8 @@ def _show(title: str, scores: "Scores", files: tuple[str, ...] | None) -> None:
         name = str(row) if files is None else files[row]
         known = "" if scores.anomalies is None else ("anomaly" if scores.anomalies[row] else "")
         rows.append((str(scores.ranks[row]), f"{scores.values[row]:.4g}", known, name))
-    show_table(f"{title}: {scores.score}, in {scores.unit}", ("rank", "score", "", "file"), rows)
+    say(f"{title}: {scores.score}, in {scores.unit}; higher is odder")
+    show_table("", ("rank", "score", "", "file"), rows)
     limit = scores.threshold
     if limit.rate is None:
         warn(

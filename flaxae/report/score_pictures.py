@@ -83,7 +83,8 @@ def colors(error: Float32[np.ndarray, "height width"], scale: float) -> UInt8[np
 def legend_bar(scale: float) -> Image.Image:
     """The colors with their errors."""
     font = ImageFont.load_default(_FONT_SIZE)
-    before, after = "error 0", f"{scale:.2g} and more, of the pixel range 0..1"
+    more = " and more" if scale < 1 else ""
+    before, after = "error 0", f"{scale:.2g}{more}, of the pixel range 0..1"
     left = int(font.getlength(before)) + 2 * _GAP
     width = left + _LEGEND + int(font.getlength(after)) + 3 * _GAP
     picture = Image.new("RGB", (width, _FONT_SIZE + 4 * _GAP), _PAPER)
