@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -95,7 +95,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.pixel_range = pixel_range
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> "AnomalyDetector":
         """Trains on normal images and sets the threshold; `y` is ignored."""
         values = validate_data(self, X, dtype="numeric", allow_nd=True, ensure_min_samples=2)
         self._require_parameters()

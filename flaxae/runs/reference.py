@@ -31,7 +31,11 @@ def read_reference(path: Path) -> Kept | None:
     """What the file holds; None if there is none, or none that is whole: it can be made anew."""
     names = ("vectors", "scale", *(f"held_out.{name}" for name in Measured._fields))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(content):  # on which `numpy.load` leaves an open file behind
+            return None
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
             values = {name: file[name] for name in names}  # each has a checksum
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
