@@ -97,12 +97,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> "AnomalyDetector":
         """Trains on normal images and sets the threshold; `y` is ignored."""
-        values = validate_data(self, X, dtype="numeric", allow_nd=True, ensure_min_samples=2)
         self._require_parameters()
-        self.shape_ = self._shape_of(values)
+        values = validate_data(self, _flat(X), dtype="numeric", ensure_min_samples=2)
+        self.shape_ = self._shape_of(values, np.shape(X)[1:])
         self.range_ = self._range_of(values)
         images = self._pixels(values)
-        self.n_features_in_ = int(np.prod(self.shape_))
         random = check_random_state(self.random_state)
         order = random.permutation(len(images))
         held_out = min(max(round(self.validation_fraction * len(images)), 1), len(images) - 1)
@@ -127,11 +126,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X: Any) -> Float[np.ndarray, " samples"]:
         """The negated score of each image: lower is odder."""
         check_is_fitted(self)
-        values = validate_data(
-            self, X, dtype="numeric", allow_nd=True, skip_check_array=False, reset=np.ndim(X) > 2
-        )
-        if values[0].size != np.prod(self.shape_):
-            raise ValueError(f"X has images of {values.shape[1:]}; fitted to {self.shape_}")
+        values = validate_data(self, _flat(X), dtype="numeric", reset=False)
         images = self._pixels(values)
         size = self.config_.optimizer.batch_size
         return -self._score(measure(self._state, images, size, self.worst_pixels)).astype(float)
@@ -170,15 +165,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 < share < 1")
 
-    def _shape_of(self, values: np.ndarray) -> tuple[int, int, int]:
-        if self.image_shape is None:
-            found = (1, *values.shape[1:]) if values.ndim == 2 else values.shape[1:]
-        else:
+    def _shape_of(self, values: np.ndarray, came: tuple[int, ...]) -> tuple[int, int, int]:
+        """The shape of an image; `came` is that of an entry of X."""
+        if self.image_shape is not None:
             found = tuple(int(size) for size in self.image_shape)
-        height, width, channels = (*found, 1, 1)[:3] if len(found) < 4 else (0, 0, 0)
-        if height * width * channels != values[0].size or min(height, width, channels) < 1:
+        else:
+            found = came if len(came) > 1 else (1, *came)
+        height, width, channels = (*found, 1)[:3] if len(found) in (2, 3) else (0, 0, 0)
+        if height * width * channels != values.shape[1] or min(height, width, channels) < 1:
             raise ValueError(
-                f"X has the shape {values.shape}, which are no images of {self.image_shape}; "
+                f"X has entries of the shape {came}, which are no images of {self.image_shape}; "
                 "expected image_shape=(height, width) or (height, width, channels)"
             )
         return height, width, channels
@@ -209,6 +205,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         size = min(config.optimizer.batch_size, images)
         optimizer = dataclasses.replace(config.optimizer, batch_size=size)
         return dataclasses.replace(config, optimizer=optimizer)
+
+
+def _flat(X: Any) -> Any:
+    """Images as flat rows; anything else as it is."""
+    return X.reshape(len(X), -1) if isinstance(X, np.ndarray) and X.ndim in (3, 4) else X
 
 
 def trained(config: TrainConfig, splits: dict[str, Split], percent: float) -> Trained:
