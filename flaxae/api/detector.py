@@ -98,7 +98,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> "AnomalyDetector":
         """Trains on normal images and sets the threshold; `y` is ignored."""
         self._require_parameters()
-        values = validate_data(self, _flat(X), dtype="numeric", ensure_min_samples=2)
+        values: Any = validate_data(self, _flat(X), dtype="numeric", ensure_min_samples=2)
         self.shape_ = self._shape_of(values, np.shape(X)[1:])
         self.range_ = self._range_of(values)
         images = self._pixels(values)
@@ -126,7 +126,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X: Any) -> Float[np.ndarray, " samples"]:
         """The negated score of each image: lower is odder."""
         check_is_fitted(self)
-        values = validate_data(self, _flat(X), dtype="numeric", reset=False)
+        values: Any = validate_data(self, _flat(X), dtype="numeric", reset=False)
         images = self._pixels(values)
         size = self.config_.optimizer.batch_size
         return -self._score(measure(self._state, images, size, self.worst_pixels)).astype(float)
@@ -184,7 +184,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             return float(values.min()), float(values.max())
         if self.pixel_range is not None:
             low, high = self.pixel_range
-            return float(low), float(high)  # type: ignore[arg-type]
+            return float(low), float(high)
         if values.dtype == np.uint8:
             return 0.0, 255.0
         if values.min() < 0 or values.max() > 1:

@@ -165,7 +165,7 @@ def _anomalous(
     if options.normal_classes:
         return ~in_classes(split, options.normal_classes, "--normal-classes")
     if masks is not None:
-        return masks.any(axis=(1, 2))
+        return np.asarray(masks.any(axis=(1, 2)))
     own = run.config.data.classes
     if own and split.labels is not None and split.class_names == run.class_names:
         return ~in_classes(split, own, "--classes")

@@ -123,10 +123,10 @@ def _oddities(
         pixels, errors = compare(images)
         drawn = np.round(pixels * 255).astype(np.uint8)
         shown = to_bytes(images, "images")
-        for row, *arrays in zip(part.tolist(), shown, drawn, errors, strict=True):
+        for row, image, pixels, error in zip(part.tolist(), shown, drawn, errors, strict=True):
             anomaly = scored.anomalies is not None and bool(scored.anomalies[row])
             text = f"{scored.ranks[row]}.  {scored.values[row]:.3g}  {ascii_name(files[row])}"
-            yield row, Oddity(*arrays, text, anomaly)
+            yield row, Oddity(image, pixels, error, text, anomaly)
 
 
 def _pixels(split: Split, key: slice) -> UInt8[np.ndarray, "rows height width channels"]:

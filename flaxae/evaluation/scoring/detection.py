@@ -61,7 +61,8 @@ def aupro(maps: Maps, masks: Masks, most_false: float = _MOST_FALSE) -> float:
     weights = np.zeros(masks.shape)  # what a pixel adds to the mean overlap
     regions = 0
     for weight, mask in zip(weights, masks, strict=True):
-        numbers, found = connected(mask, structure=np.ones((3, 3)))
+        numbers: np.ndarray
+        numbers, found = connected(mask, structure=np.ones((3, 3)))  # type: ignore[misc] # pyright: ignore
         sizes = np.bincount(numbers.ravel())
         weight[mask] = 1 / sizes[numbers[mask]]
         regions += found

@@ -6,7 +6,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from flaxae.evaluation.scoring import DEFAULT_SCORE, SCORES
+from flaxae.evaluation.scoring import DEFAULT_SCORE, SCORES, baselines
 from flaxae.evaluation.scoring.baselines import PCA_SIZES, baseline_scores
 from flaxae.evaluation.scoring.measuring import worst_count
 from flaxae.evaluation.scoring.scores import Measured, Reference
@@ -112,6 +112,19 @@ def test_the_baselines_are_those_of_scikit_learn():
     np.testing.assert_allclose(residual, ((flat[2] - rebuilt) ** 2).mean(1), rtol=1e-3)
     neighbors = NearestNeighbors(n_neighbors=5).fit(flat[0]).kneighbors(flat[2])[0].mean(1)
     np.testing.assert_allclose(nearest, neighbors, rtol=1e-4)
+
+
+def test_components_are_the_same_by_pixels_and_by_images():
+    images = (RNG.normal(size=(40, 3)) @ RNG.normal(size=(3, 600))).astype("f4")
+    images += RNG.normal(size=images.shape, scale=0.1).astype("f4")
+    found = baselines._components(images, 5)
+    expected = PCA(5).fit(images)
+    np.testing.assert_allclose(found.variance_ratio, expected.explained_variance_ratio_, rtol=1e-4)
+    products = np.abs(found.components @ expected.components_.T)
+    np.testing.assert_allclose(products, np.eye(5), atol=1e-3)
+    np.testing.assert_allclose(found.mean, expected.mean_, atol=1e-6)
+    same = baselines._components(np.ones((3, 600), np.float32), 5)
+    assert len(same.components) == 0
 
 
 def test_the_baselines_of_one_image_are_finite():
