@@ -38,6 +38,7 @@ def untrained(config, splits, percent):
     return Trained(params, Kept(found[0].vectors, found[1], 0.5))
 
 
+@pytest.mark.filterwarnings("ignore:.* false alarms take .* held-out images")
 @parametrize_with_checks(
     [AnomalyDetector(flags=SMALL, pixel_range="fit", random_state=0)],
     expected_failed_checks=lambda estimator: CANNOT_HOLD,
@@ -103,3 +104,12 @@ def test_it_is_public():
 def test_nonsense_is_refused(parameters, X, error, message):
     with pytest.raises(error, match=message):
         AnomalyDetector(**parameters).fit(X)
+
+
+def test_too_few_images_for_the_rate_are_warned_of(images, monkeypatch):
+    monkeypatch.setattr(module, "trained", untrained)
+    detector = AnomalyDetector(flags=SMALL, random_state=0)
+    with pytest.warns(UserWarning, match=r"1.00% false alarms take 99 .* there are 9: the thresh"):
+        detector.fit(images)
+    assert detector.threshold_.value is None
+    assert (detector.predict(images) == 1).mean() > 0.5
