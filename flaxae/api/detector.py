@@ -46,7 +46,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             X, whose flat rows are images of one row of gray pixels.
         preset: A key of `flaxae.config.presets.PRESETS`.
         flags: Flags of train that win over the preset, as {"latent_dim": 32}.
-        score: A key of `flaxae.evaluation.scoring.SCORES`.
+        score_name: A key of `flaxae.evaluation.scoring.SCORES`.
         false_alarms: The share of normal images that may be called outliers.
         worst_pixels: The percentage of pixels of the scores that look at the worst ones.
         validation_fraction: The share of X that is held out.
@@ -72,23 +72,24 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         (3,)
     """
 
+    # The types are in the docstring: scikit-learn's `__init__` takes anything, and `fit` checks it.
     def __init__(
         self,
-        image_shape: tuple[int, ...] | None = None,
+        image_shape: Any = None,
         *,
-        preset: str = "anomaly",
-        flags: dict[str, Any] | None = None,
-        score: str = DEFAULT_SCORE,
-        false_alarms: float = FALSE_ALARMS,
-        worst_pixels: float | int = WORST_PIXELS,
-        validation_fraction: float = 0.1,
-        pixel_range: tuple[float, float] | str | None = None,
+        preset: Any = "anomaly",
+        flags: Any = None,
+        score_name: Any = DEFAULT_SCORE,
+        false_alarms: Any = FALSE_ALARMS,
+        worst_pixels: Any = WORST_PIXELS,
+        validation_fraction: Any = 0.1,
+        pixel_range: Any = None,
         random_state: Any = None,
     ) -> None:
         self.image_shape = image_shape
         self.preset = preset
         self.flags = flags
-        self.score = score
+        self.score_name = score_name
         self.false_alarms = false_alarms
         self.worst_pixels = worst_pixels
         self.validation_fraction = validation_fraction
@@ -99,7 +100,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Trains on normal images and sets the threshold; `y` is ignored."""
         self._require_parameters()
         values: Any = validate_data(self, _flat(X), dtype="numeric", ensure_min_samples=2)
-        self.shape_ = self._shape_of(values, np.shape(X)[1:])
+        self.shape_ = self._shape_of(values, X.shape[1:] if _are_images(X) else values.shape[1:])
         self.range_ = self._range_of(values)
         images = self._pixels(values)
         random = check_random_state(self.random_state)
@@ -156,11 +157,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _score(self, measured: Any) -> np.ndarray:
         kept = self.trained_.kept
-        return SCORES[self.score](measured, Reference(kept.vectors, kept.held_out))
+        return SCORES[self.score_name](measured, Reference(kept.vectors, kept.held_out))
 
     def _require_parameters(self) -> None:
-        if self.score not in SCORES:
-            raise InputError(f"score is {self.score!r}; expected one of {', '.join(SCORES)}")
+        if self.score_name not in SCORES:
+            expected = f"expected one of {', '.join(SCORES)}"
+            raise InputError(f"score_name is {self.score_name!r}; {expected}")
+        if not 0 < self.worst_pixels <= 100:
+            raise InputError(f"worst_pixels is {self.worst_pixels}; expected percent, 0 to 100")
         for name in ("false_alarms", "validation_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 < share < 1")
@@ -209,7 +213,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
 def _flat(X: Any) -> Any:
     """Images as flat rows; anything else as it is."""
-    return X.reshape(len(X), -1) if isinstance(X, np.ndarray) and X.ndim in (3, 4) else X
+    return X.reshape(len(X), -1) if _are_images(X) else X
+
+
+def _are_images(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.ndim in (3, 4)
 
 
 def trained(config: TrainConfig, splits: dict[str, Split], percent: float) -> Trained:

@@ -95,7 +95,7 @@ def test_it_is_public():
         ({"image_shape": (2, 3)}, np.zeros((4, 7)), ValueError, "which are no images of"),
         ({}, np.full((4, 7), 3.0), ValueError, r"float64 in 3..3; expected uint8"),
         ({}, np.array([[np.nan, 1.0]] * 3), ValueError, "NaN"),
-        ({"score": "x"}, np.zeros((4, 7)), InputError, "score is 'x'; expected one of mse"),
+        ({"score_name": "x"}, np.zeros((4, 7)), InputError, "score_name is 'x'; expected one of"),
         ({"false_alarms": 0}, np.zeros((4, 7)), InputError, "false_alarms is 0; expected"),
         ({"flags": {"color": 1}}, np.zeros((4, 7)), InputError, "--color is no flag of train"),
         ({"preset": "x"}, np.zeros((4, 7)), InputError, "--preset got x"),
