@@ -22,7 +22,7 @@ from flaxae.errors import InputError
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, SCORES, WORST_PIXELS
 from flaxae.evaluation.scoring.measuring import measure
 from flaxae.evaluation.scoring.scores import Reference
-from flaxae.evaluation.scoring.threshold import threshold
+from flaxae.evaluation.scoring.threshold import exceeds, threshold
 from flaxae.runs.reference import Kept
 
 
@@ -133,12 +133,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return -self._score(measure(self._state, images, size, self.worst_pixels)).astype(float)
 
     def decision_function(self, X: Any) -> Float[np.ndarray, " samples"]:
-        """`score_samples` minus `offset_`: below 0 for outliers."""
+        """`score_samples` minus `offset_`: below 0 for outliers, by more than rounding."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Int[np.ndarray, " samples"]:
         """-1 for outliers, +1 for the others."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(exceeds(-self.score_samples(X), -self.offset_), -1, 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the state, which holds compiled functions and can be made from the rest."""

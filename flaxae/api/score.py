@@ -18,7 +18,13 @@ from flaxae.evaluation.scoring.baselines import baseline_scores
 from flaxae.evaluation.scoring.detection import Detection, Localization, detection, localization
 from flaxae.evaluation.scoring.measuring import Maps, error_maps, measure
 from flaxae.evaluation.scoring.scores import MOST_REFERENCES, Measured, Reference
-from flaxae.evaluation.scoring.threshold import Interval, Threshold, observed_rate, threshold
+from flaxae.evaluation.scoring.threshold import (
+    Interval,
+    Threshold,
+    exceeds,
+    observed_rate,
+    threshold,
+)
 from flaxae.export import scores as files
 from flaxae.export.folder import refuse_foreign, replace_folder, resolved
 from flaxae.runs.disk_faults import reason, warn
@@ -97,13 +103,13 @@ def score_split(run: "Run", split: Split, options: ScoreOptions) -> Scores:
         found = _detection(every | _baselines(run, split), anomalous)
         false = values[~anomalous]
         if limit.value is not None and len(false):
-            false_alarms = observed_rate(int((false > limit.value).sum()), len(false))
+            false_alarms = observed_rate(int(exceeds(false, limit.value).sum()), len(false))
     return Scores(
         options.score,
         SCORES[options.score].unit,
         values,
         limit,
-        None if limit.value is None else values > limit.value,
+        None if limit.value is None else exceeds(values, limit.value),
         _ranks(values),
         every,
         anomalous,

@@ -8,10 +8,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.stats import beta
 
 _CONFIDENCE = 0.95  # of every interval
+_ROUNDING = 1e-5  # of scores, relative
 
 
 class Interval(NamedTuple):
@@ -58,6 +59,15 @@ def threshold(scores: Float[np.ndarray, " images"], false_alarms: float) -> Thre
     rate = Interval(above / (count + 1), low, high)
     value = float(np.sort(scores)[position - 1])
     return Threshold(value, false_alarms, count, rate, needed)
+
+
+def exceeds(scores: Float[np.ndarray, " images"], limit: float) -> Bool[np.ndarray, " images"]:
+    """Whether each score lies above the threshold by more than rounding.
+
+    The image that has set the threshold lies at it. In a batch of another size, its score can have
+    another last digit.
+    """
+    return scores > limit + _ROUNDING * abs(limit)
 
 
 def observed_rate(hits: int, count: int) -> Interval:

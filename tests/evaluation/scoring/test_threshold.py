@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from flaxae.evaluation.scoring.threshold import observed_rate, threshold
+from flaxae.evaluation.scoring.threshold import exceeds, observed_rate, threshold
 
 RNG = np.random.default_rng(0)
 
@@ -47,6 +47,12 @@ def test_how_many_images_a_rate_takes(rate, needed):
     )
     assert enough.value == needed - 1
     assert (few.value, few.rate, few.needed) == (None, None, needed)
+
+
+def test_the_image_that_sets_the_threshold_is_no_anomaly_in_any_rounding():
+    for limit in (1e-7, 3.0, -2.0):
+        noise = limit + np.array([-1e-6, 0, 1e-6, 1e-3]) * abs(limit)
+        assert exceeds(noise, limit).tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 40), (3, 40), (40, 40), (1, 1)])
