@@ -14,7 +14,7 @@ from flaxae.data.file_names import ascii_name, escaped, picture_name
 from flaxae.data.images import to_bytes
 from flaxae.data.splits import Split
 from flaxae.export.folder import Extras
-from flaxae.export.outputs import encoded
+from flaxae.export.outputs import encoded, png_mark
 from flaxae.export.table import ROWS, image_column
 from flaxae.report.score_pictures import Oddity, oddity_grid, oddity_picture
 
@@ -101,7 +101,9 @@ def write_pictures(folder: Path, scored: Scored, compare: Compare, maps: int, si
     names = scored.split.files or [None] * len(order)
     for row, oddity in _oddities(scored, compare, order[:maps], size):
         path = folder / MAPS / picture_name(row, names[row])
-        path.write_bytes(encoded(oddity_picture(oddity, scored.scale), "PNG"))
+        drawn = oddity_picture(oddity, scored.scale)
+        # Not as small as possible, which would take longer than all the rest.
+        drawn.save(path, "PNG", compress_level=3, pnginfo=png_mark())
 
 
 def write_arrays(path: Path, scored: Scored, compare: Compare, size: int) -> None:
