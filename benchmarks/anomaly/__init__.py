@@ -27,6 +27,7 @@ class Settings(command.Settings):
         "textures": ("brick",),
         "seeds": 1,
         "epochs": 1,
+        "texture_epochs": 1,
         "patches": 40,
     }
     workdir: Path = flag(Path("runs/anomaly"), "for the runs, which continue", type=Path)  # noqa: RUF009
@@ -35,10 +36,11 @@ class Settings(command.Settings):
     classes: tuple[str, ...] = several(CLASSES, "that are normal, one at a time")
     textures: tuple[str, ...] = several(TEXTURES, "whose patches get defects")
     seeds: int = flag(3, "of each class", **COUNT)
-    epochs: int | None = flag(None, "in place of the preset's", **COUNT)
+    epochs: int = flag(30, "of a class", **COUNT)
+    texture_epochs: int = flag(150, "of a texture", **COUNT)
     patches: int = flag(1000, "of a texture, to train and validate on", **COUNT)
 
     @property
     def flags(self) -> dict[str, Any]:
         """What every run has in common, as flags of train."""
-        return {"preset": "anomaly"} | ({"epochs": self.epochs} if self.epochs else {})
+        return {"preset": "anomaly"}

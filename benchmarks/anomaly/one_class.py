@@ -37,6 +37,7 @@ def measure_class(settings: Settings, name: str) -> dict[str, Any]:
 def config_of(settings: Settings, name: str, seed: int) -> flaxae.TrainConfig:
     """The config of a run."""
     flags = {"dataset": settings.dataset, "classes": (name,), "seed": seed, **settings.flags}
+    flags["epochs"] = settings.epochs
     workdir: Path = settings.workdir / f"{settings.dataset}-{name}-{seed}"
     folder = None if settings.manual_dir is None else str(settings.manual_dir)
     return from_flags({**flags, "workdir": str(workdir), "manual_dir": folder})

@@ -27,7 +27,8 @@ _SCORED = 200  # patches of each kind: without defect, with a scratch, with a st
 def measure_texture(settings: Settings, name: str) -> dict[str, Any]:
     """What the preset and the baselines make of one texture."""
     workdir = settings.workdir / f"texture-{name}"
-    config = from_flags({**settings.flags, "workdir": str(workdir)})
+    flags = {**settings.flags, "epochs": settings.texture_epochs, "workdir": str(workdir)}
+    config = from_flags(flags)
     measure = functools.partial(measure_patches, config, name, settings.patches)
     return kept(workdir / "evaluation" / "anomaly.json", measure)
 

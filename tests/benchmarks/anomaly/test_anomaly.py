@@ -14,7 +14,7 @@ SMALL = {"preset": "anomaly", "hidden_units": (8,), "latent_dim": 3, "epochs": 1
 
 def test_a_class_is_trained_once_and_measured_beside_baselines(tiny_splits, tmp_path, monkeypatch):
     monkeypatch.setattr(Settings, "flags", SMALL)
-    settings = Settings(workdir=tmp_path, dataset="mnist_5k", seeds=1)
+    settings = Settings(workdir=tmp_path, dataset="mnist_5k", seeds=1, epochs=1)
     found = one_class.measure_class(settings, "box")
     assert set(found["baselines"]) == {"mean image", "PCA", "5 neighbors"}
     (run,) = found["runs"]
