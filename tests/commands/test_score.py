@@ -73,7 +73,7 @@ def test_a_folder_of_images_becomes_a_table_and_pictures(run, new, tmp_path, cap
     np.testing.assert_array_equal(
         [np.float32(row["score"]) for row in table], expected.values.astype(np.float32)
     )
-    assert {float(row["threshold"]) for row in table} == {float(np.float32(said["threshold"]))}
+    assert {np.float32(row["threshold"]) for row in table} == {np.float32(said["threshold"])}
     assert [row["anomaly"] for row in table] == [
         str(bool(above)).lower() for above in expected.anomalies
     ]
