@@ -17,7 +17,8 @@ from benchmarks.anomaly.kept import kept
 from benchmarks.anomaly.one_class import figures
 from flaxae.api.score import maps
 from flaxae.config.flags import from_flags
-from flaxae.evaluation.pca import fit_pca, project
+from flaxae.evaluation.pca import project
+from flaxae.evaluation.scoring.baselines import components_of
 from flaxae.evaluation.scoring.detection import localization
 
 SIDE = 64
@@ -82,7 +83,7 @@ def with_defects(texture: np.ndarray, rng: np.random.Generator) -> tuple[np.ndar
 
 def _pca_errors(train: np.ndarray, images: np.ndarray, size: int) -> np.ndarray:
     flat = images.reshape(len(images), -1)
-    pca = fit_pca(train.reshape(len(train), -1), size)
+    pca = components_of(train.reshape(len(train), -1), size)
     rebuilt = project(pca, flat) @ pca.components + pca.mean
     return np.abs(flat - rebuilt).reshape(images.shape)
 

@@ -26,7 +26,7 @@ def baseline_scores(training: Pixels, held_out: Pixels, images: Pixels) -> dict[
     """
     most = max(_MOST_NUMBERS // int(np.prod(training.shape[1:])), 1)
     train = _flat(training[sample_rows(len(training), most)])
-    whole = _components(train, PCA_SIZES[-1])
+    whole = components_of(train, PCA_SIZES[-1])
     variances = whole.variance_ratio * train.var(axis=0, dtype=np.float64).sum()
     total = float(train.var(axis=0, dtype=np.float64).sum())
     size = pca_size(whole, variances, total, _flat(held_out[:]))
@@ -41,7 +41,7 @@ def baseline_scores(training: Pixels, held_out: Pixels, images: Pixels) -> dict[
     return dict(zip(names, columns, strict=True))
 
 
-def _components(train: Flat, count: int) -> Projection:
+def components_of(train: Flat, count: int) -> Projection:
     """The principal components; of fewer images than pixels, by the images' products.
 
     The covariance of 64x64 pixels would take twenty times as long as the products of 1,000 images.
