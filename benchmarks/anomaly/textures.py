@@ -45,7 +45,7 @@ def measure_patches(config: flaxae.TrainConfig, name: str, count: int) -> dict[s
     splits = {"train": good[held_out:], "validation": good[:held_out], "test": test}
     run = flaxae.train(config, splits, verbose=True)
     scores = run.score(test)
-    anomalous = masks.any(axis=(1, 2))
+    anomalous = np.asarray(masks.any(axis=(1, 2)))
     pixels = test[..., None] / np.float32(255)
     train = good[held_out:] / np.float32(255)
     errors = {
