@@ -32,6 +32,7 @@ OTHER = TrainConfig(
         dataset="kmnist",
         data_dir="data",
         manual_dir="manual",
+        classes=("cat", "2"),
         train_limit=70,
         image_size=(5, 6),
         channels=3,
@@ -75,6 +76,7 @@ OTHER = TrainConfig(
     epochs=3,
     seed=4,
     full_disk_minutes=5.0,
+    scoring=True,
     profile=True,
 )
 CONNECTED = TrainConfig(model=FullyConnectedConfig(hidden_units=(5, 6)))
