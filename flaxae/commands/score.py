@@ -59,6 +59,8 @@ def run(options: Options) -> int:
     from flaxae.data import is_path
     from flaxae.data.sources import open_images
     from flaxae.data.splits import select
+    from flaxae.export import scores as files
+    from flaxae.export.folder import refuse_foreign, resolved
     from flaxae.export.outputs import require_outside
     from flaxae.report.terminal import say
 
@@ -66,6 +68,8 @@ def run(options: Options) -> int:
     folder = Path(options.output_dir or f"{options.workdir}/scores").expanduser().absolute()
     dataset = trained.config.data.dataset
     require_outside(folder, options.images, dataset if is_path(dataset) else None)
+    # Now, and not only after the forward passes.
+    refuse_foreign(resolved(folder), files.FILES, files.WORST, options.overwrite, files.EXTRAS)
     if options.images is None:
         part = select(trained.splits, options.split)
     else:
