@@ -18,7 +18,12 @@ from tests.fixtures.images import synthetic_split
 
 SMALL = {"hidden_units": (6,), "latent_dim": 3}
 # scikit-learn's checks that cannot hold, and why.
-CANNOT_HOLD: dict[str, str] = {}
+CANNOT_HOLD = {
+    "check_methods_subset_invariance": (
+        "scores are float32, and in batches of another size their last digits differ by more than "
+        "the 1e-7 that it allows"
+    )
+}
 
 
 def untrained(config, splits, percent):
