@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from flaxae.api.detector import AnomalyDetector as AnomalyDetector
     from flaxae.api.load import load as load
     from flaxae.api.run import Run as Run
     from flaxae.api.train import train as train
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 # Public name -> the module that defines it.
 _PUBLIC = {
+    "AnomalyDetector": "flaxae.api.detector",
     "Callback": "flaxae.training.loop",
     "ComputeConfig": "flaxae.models.options",
     "ConvolutionalConfig": "flaxae.models.convolutional.config",

@@ -36,7 +36,7 @@ EDGES = {
     "rich": {"report"},
     "matplotlib": {"report"},
     "pyarrow": {"export"},
-    "sklearn": {"evaluation"},
+    "sklearn": {"evaluation", "api"},  # api: the base classes of AnomalyDetector
     "flax.linen": {"models"},
 }
 

@@ -8,7 +8,7 @@ notebooks of timsainb/ParametricUMAP_paper.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.quality.spread import spread
+from benchmarks.common.spread import spread
 
 
 class Published(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Any
 import flaxae
 from benchmarks.common import device
 from benchmarks.common.report import Finding
+from benchmarks.common.spread import spread
 from benchmarks.common.workers import in_process
 from benchmarks.quality import ROWS, Settings
 from benchmarks.quality.published import beside_published
-from benchmarks.quality.spread import spread
 from flaxae.commands.flags import command_line
 from flaxae.config.flags import from_flags
 from flaxae.runs.workdir import write_atomically

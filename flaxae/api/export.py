@@ -14,7 +14,7 @@ from flaxae.errors import InputError, RunError
 from flaxae.evaluation.embedding import embed_images
 from flaxae.export import embedding as files
 from flaxae.export import projector
-from flaxae.export.folder import refuse_foreign, replace_folder
+from flaxae.export.folder import refuse_foreign, replace_folder, resolved
 from flaxae.runs.projector_link import forget_config, link_config
 from flaxae.training.step import embed_step
 
@@ -50,7 +50,7 @@ def export_embedding(
         InputError: the folder holds something else, or the embedding cannot be shown.
         RunError: the files cannot be written, as on a full disk.
     """
-    output = _resolved(folder)
+    output = resolved(folder)
     # Exports of earlier versions have no mark, but nobody else writes into the run's own place.
     marked = None if output == (run.workdir / OWN_PLACE).resolve() else projector.SPRITE
     refuse_foreign(output, files.FILES, marked, overwrite)  # before the forward passes
@@ -78,17 +78,6 @@ def export_embedding(
     return ExportedEmbedding(
         output, len(split.images), dimensions, tuple(remarks), run.workdir if in_workdir else output
     )
-
-
-def _resolved(folder: Path) -> Path:
-    """Resolved, so that a link stays a link, and the folder that it points to is replaced."""
-    try:
-        return folder.expanduser().resolve()
-    except (OSError, RuntimeError) as error:  # links in a circle, no such user
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"--output-dir got {printable(folder)}: {reason}; give another folder"
-        ) from error
 
 
 def first_images(

@@ -12,7 +12,7 @@ from flaxae.api.run import Run, Splits
 from flaxae.config import TrainConfig, parse_checkpoint, run_folder
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
-from flaxae.data.splits import limit_training
+from flaxae.data.splits import keep_classes, limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.runs.checkpoints import Restored, open_checkpoints
@@ -85,11 +85,11 @@ def open_run(
     kept = read_dataset_info(workdir)
 
     def limited_splits() -> Splits:
-        limit = config.data.train_limit
+        limit, classes = config.data.train_limit, config.data.classes
         if splits is not None:
-            return limit_training(splits(), limit)
+            return limit_training(keep_classes(splits(), classes), limit)
         source = open_source(config.data)
-        found = limit_training(source.splits(), limit)
+        found = limit_training(keep_classes(source.splits(), classes), limit)
         if kept is not None:
             _require_same(workdir, kept, describe(kept.name, found, source.digest()))
         return found

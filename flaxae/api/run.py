@@ -1,7 +1,7 @@
 """`Run`: a trained model and what can be done with it."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from flaxae.errors import InputError, require
 from flaxae.evaluation.dead_units import dead_units
 from flaxae.evaluation.embedding import Embedding, embed_images
 from flaxae.evaluation.reconstruction import reconstruction_rows
+from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
 from flaxae.export.pictures import write_pictures
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.objectives import MEASURES
@@ -37,6 +38,7 @@ from flaxae.training.validation import EvalStep, evaluate, make_eval_step
 
 if TYPE_CHECKING:
     from flaxae.api.export import ExportedEmbedding  # imports Arrow
+    from flaxae.api.score import Scores  # imports scikit-learn
     from flaxae.evaluation.embedding_quality import EmbeddingQuality
 
 logger = logging.getLogger("flaxae.data")
@@ -321,6 +323,90 @@ class Run:
 
     def _reconstructed_bytes(self, images: Any) -> np.ndarray:
         return np.round(_in_batches(self._reconstruct, images, self._batch_size) * 255).astype("u1")
+
+    def score(
+        self,
+        images: Any = None,
+        *,
+        split: str = "test",
+        labels: Any = None,
+        score: str = DEFAULT_SCORE,
+        false_alarms: float = FALSE_ALARMS,
+        worst_pixels: float | int = WORST_PIXELS,
+        normal_classes: Sequence[str] = (),
+        masks: str | Path | None = None,
+    ) -> "Scores":
+        """How odd images are, beside the training images, and which are anomalies.
+
+        The threshold comes from the validation split, whose images have to be normal. They have
+        chosen the best checkpoint, but no weight was fitted to them.
+
+        Args:
+            images: An array, or the path of a folder or file; None: a split of the run.
+            split: train, validation, test or all.
+            labels: Of the images of an array.
+            score: A key of `flaxae.evaluation.scoring.SCORES`.
+            false_alarms: The share of normal images that may lie above the threshold.
+            worst_pixels: The percentage of pixels of the score "worst_pixels".
+            normal_classes: Names or numbers of classes; images of all others are anomalies, which
+                tells how well the scores detect (none: the classes that the run trained on).
+            masks: Folder of masks of the defects, paired with the images by file name.
+
+        Raises:
+            InputError: the images, classes or masks cannot be used, or a number is out of range.
+
+        Example:
+            >>> scores = run.score(images[:10], false_alarms=0.2)
+            >>> scores.values.shape, scores.threshold.needed
+            ((10,), 4)
+        """
+        from flaxae.api.score import ScoreOptions, score_split
+
+        require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
+        require(0 < false_alarms < 1, "false_alarms", false_alarms, "0 < rate < 1")
+        require(0 < worst_pixels <= 100, "worst_pixels", worst_pixels, "percent in 0..100")
+        if images is None and labels is not None:
+            raise InputError("labels came without images; give both, or neither")
+        part = self._split(split, images, labels)
+        classes = tuple(map(str, normal_classes))
+        folder = None if masks is None else str(masks)
+        options = ScoreOptions(score, false_alarms, float(worst_pixels), classes, folder)
+        return score_split(self, part, options)
+
+    def write_scores(
+        self,
+        folder: str | Path,
+        scores: "Scores",
+        images: Any = None,
+        *,
+        split: str = "test",
+        labels: Any = None,
+        maps: int = MAPS,
+        npz: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Writes what `score` gave for the same images; replaces an earlier such folder.
+
+        The folder gets scores.csv, scores.parquet, worst.png with the 32 highest, maps/ with the
+        error maps of the `maps` highest, and with `npz` scores.npz: every score, and the maps as
+        arrays. It is complete or absent. All maps of a run are on one scale.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: the folder cannot be written, or holds something else.
+            RunError: the files cannot be written, as on a full disk.
+
+        Example:
+            >>> folder = run.write_scores(tmp / "scores", run.score(images[:3]), images[:3])
+            >>> sorted(path.name for path in folder.iterdir())
+            ['maps', 'scores.csv', 'scores.parquet', 'worst.png']
+        """
+        from flaxae.api.score import write_scores
+
+        part = self._split(split, images, labels)
+        return write_scores(self, Path(folder), part, scores, maps, npz, overwrite)
 
     def profile(self) -> list[Operation]:
         """The costliest operations, for a run that was just trained with `profile=True`.

@@ -19,8 +19,9 @@ from flaxae.config import TrainConfig
 from flaxae.data import is_path
 from flaxae.data.sources import Source, open_source
 from flaxae.data.sources.array import ArraySource
-from flaxae.data.splits import SPLITS, Split, limit_training
+from flaxae.data.splits import SPLITS, Split, keep_classes, limit_training
 from flaxae.errors import InputError
+from flaxae.evaluation.scoring import WORST_PIXELS
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
 from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
@@ -140,7 +141,8 @@ def _train(
     verbose: bool,
     restart: bool,
 ) -> Run:
-    splits = limit_training(source.splits(), config.data.train_limit)
+    splits = keep_classes(source.splits(), config.data.classes)
+    splits = limit_training(splits, config.data.train_limit)
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")
@@ -186,7 +188,12 @@ def _train(
         view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
     if interrupt.received is not None:
         raise KeyboardInterrupt
-    return open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+    run = open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
+    if config.scoring:
+        from flaxae.api.score import reference  # scikit-learn, which training does not need
+
+        reference(run, WORST_PIXELS)
+    return run
 
 
 def _best_in_memory(view: View) -> Restored | None:

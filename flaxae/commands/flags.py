@@ -67,7 +67,13 @@ def flag_of(name: str) -> str:
 
 def command_line(flags: Mapping[str, Any]) -> str:
     """Values by the name of a flag as one types them."""
-    return " ".join(f"{flag_of(name)} {_text(value)}".rstrip() for name, value in flags.items())
+    return " ".join(_as_typed(name, value) for name, value in flags.items())
+
+
+def _as_typed(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return flag_of(name if value else f"no_{name}")
+    return f"{flag_of(name)} {_text(value)}".rstrip()
 
 
 def field_docs(cls: type[Any]) -> dict[str, str]:

@@ -1,16 +1,10 @@
 """The command `reconstruct`."""
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from flaxae.commands.options import RunOptions
 from flaxae.data import is_path
-from flaxae.data.file_names import printable
-from flaxae.errors import InputError, PathText, require
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from flaxae.errors import PathText, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +32,13 @@ def run(options: Options) -> int:
     from pathlib import Path
 
     from flaxae.commands.opened import open_for
-    from flaxae.export.outputs import FORMATS, encoded, picture_target, write_new
+    from flaxae.export.outputs import (
+        FORMATS,
+        encoded,
+        picture_target,
+        require_outside,
+        write_new,
+    )
     from flaxae.report.terminal import say
     from flaxae.runs.workdir import RECONSTRUCTIONS
 
@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     if options.output_dir is not None:
         folder = Path(options.output_dir).expanduser().absolute()
         dataset = trained.config.data.dataset
-        _require_outside(folder, options.images, dataset if is_path(dataset) else None)
+        require_outside(folder, options.images, dataset if is_path(dataset) else None)
         count = trained.write_reconstructions(
             folder, options.split, images=options.images, overwrite=options.overwrite
         )
@@ -64,13 +64,3 @@ def run(options: Options) -> int:
     write_new(path, encoded(picture, FORMATS[path.suffix.lower()]), "--output")
     say(path)
     return 0
-
-
-def _require_outside(folder: "Path", *sources: str | None) -> None:
-    """Raises InputError for a folder of images, which the pictures would join."""
-    for source in filter(None, sources):
-        if folder.resolve().is_relative_to(os.path.realpath(os.path.expanduser(source))):
-            raise InputError(
-                f"--output-dir got {printable(folder)}, in the images' folder {printable(source)}; "
-                "give another, because pictures there would be taken for images"
-            )

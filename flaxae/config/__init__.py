@@ -49,6 +49,9 @@ class TrainConfig(Options):
     """Seed of initial weights, order of examples, noise and dropout; 0 to 2**32 - 1."""
     full_disk_minutes: float = field(default=60.0, metadata={"changeable": True})
     """Minutes that training goes on while a full disk or quota lets no checkpoint be saved."""
+    scoring: bool = field(default=False, metadata={"changeable": True})
+    """Keep at the end what `score` compares with, so that it needs no training images (else the
+    first `score` keeps it)."""
     profile: bool = field(default=False, metadata={"changeable": True})
     """Record a few calls of the first epoch in <workdir>/profile, for XProf or Perfetto."""
 
@@ -92,7 +95,10 @@ class TrainConfig(Options):
         if is_path(dataset):
             name = absolute_path(dataset, "--dataset").name
             dataset = re.sub(r"[^\w. -]+", "-", name)[:80] or "images"
-        name = self.workdir or f"runs/{preset or self.model.name}-{re.sub('[/:]', '-', dataset)}"
+        name = re.sub(r"[/:]", "-", dataset)
+        if self.data.classes:
+            name += "-" + re.sub(r"[^\w. -]+", "-", "-".join(self.data.classes))[:80]
+        name = self.workdir or f"runs/{preset or self.model.name}-{name}"
         return run_folder(name)
 
 

@@ -10,7 +10,7 @@ from flaxae.errors import InputError, checked_option, option_types
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
-SCHEMA = 4  # of config.json; 1 is that of flaxae 0.1, which had no such number
+SCHEMA = 5  # of config.json; 1 is that of flaxae 0.1, which had no such number
 Config = TypeVar("Config")
 
 
@@ -126,6 +126,7 @@ _NEW_IN = {
             "labels_key",
         ),
     },
+    5: {"data": ("classes",)},
 }
 
 

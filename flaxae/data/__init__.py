@@ -31,6 +31,8 @@ class DataConfig(Options):
     """Folder with the official IDX files, gzipped or not (none: they are downloaded)."""
     train_limit: int | None = None
     """At most so many training images, the first of the split (none: all)."""
+    classes: tuple[str, ...] = ()
+    """Names or numbers of the classes to train and validate on; test stays whole (none: all)."""
     image_size: tuple[int, ...] | None = None
     """Height and width that the files of a folder are resized to (none: as they are)."""
     channels: int | None = field(default=None, metadata={"choices": (1, 3)})

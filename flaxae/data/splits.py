@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Bool, Int, Int32, Shaped
 
+from flaxae.data.file_names import printable
 from flaxae.data.store.images import StoredImages
-from flaxae.errors import InputError
+from flaxae.errors import InputError, similar
 
 SPLITS = ("train", "validation", "test")
 Shape = tuple[int, int, int]  # height, width, channels
@@ -43,12 +44,21 @@ class Split(NamedTuple):
 
     def first(self, count: int | None) -> "Split":
         """The first `count` examples, or all; nothing is read."""
+        files = None if self.files is None else self.files[:count]
+        return self._part(slice(count))._replace(files=files)
+
+    def take(self, rows: Int[np.ndarray, " some"]) -> "Split":
+        """The examples of these rows, in their order; what is in a file is not read."""
+        files = None if self.files is None else tuple(self.files[int(row)] for row in rows)
+        return self._part(rows)._replace(files=files)
+
+    def _part(self, key: Any) -> "Split":
+        """Some examples, without their files."""
         return Split(
-            _part(self.images, count),
-            None if self.labels is None else self.labels[:count],
+            _part(self.images, key),
+            None if self.labels is None else self.labels[key],
             self.class_names,
-            None if self.targets is None else _part(self.targets, count),
-            None if self.files is None else self.files[:count],
+            None if self.targets is None else _part(self.targets, key),
         )
 
 
@@ -58,6 +68,49 @@ def limit_training(splits: Mapping[str, Split], limit: int | None) -> Mapping[st
     if limit is None or train is None or len(train.images) <= limit:
         return splits
     return {**splits, "train": train.first(limit)}
+
+
+def keep_classes(splits: Mapping[str, Split], classes: Sequence[str]) -> Mapping[str, Split]:
+    """The splits, with only the images of these classes in train and validation; () keeps all.
+
+    Test stays whole, so that it can tell what a model makes of other classes.
+
+    Raises:
+        InputError: there are no labels, or no such class, or a split has no image of them.
+    """
+    if not classes:
+        return splits
+    kept = dict(splits)
+    for name in set(splits) - {"test"}:
+        split = splits[name]
+        rows = np.flatnonzero(in_classes(split, classes, "--classes"))
+        if not len(rows):
+            texts = ", ".join(map(printable, classes))
+            raise InputError(f"--classes got {texts}; the split {name} has no image of that")
+        kept[name] = split.take(rows)
+    return kept
+
+
+def in_classes(split: Split, classes: Sequence[str], flag: str) -> Bool[np.ndarray, " examples"]:
+    """Whether each example is of one of the classes, given by their names or numbers.
+
+    Raises:
+        InputError: there are no labels, or no such class; the message names `flag`.
+    """
+    if split.labels is None:
+        raise InputError(f"{flag} got {printable(classes[0])}, and the images have no labels")
+    names = split.class_names
+    wanted = []
+    for text in classes:
+        is_number = text.isdecimal() and len(text) < 10 and int(text) < len(names)
+        if text not in names and not is_number:
+            known = ", ".join(map(printable, names[:20])) + ", ..." * (len(names) > 20)
+            raise InputError(
+                f"{flag} got {printable(text)}; expected names or numbers of classes among "
+                f"{known}{similar(text, names)}"
+            )
+        wanted.append(names.index(text) if text in names else int(text))
+    return np.isin(split.labels, wanted)
 
 
 def select(splits: Mapping[str, Split], name: str) -> Split:
@@ -85,8 +138,7 @@ def select(splits: Mapping[str, Split], name: str) -> Split:
     )
 
 
-def _part(images: np.ndarray | StoredImages, count: int | None) -> Any:
-    key = slice(count)
+def _part(images: np.ndarray | StoredImages, key: Any) -> Any:
     return images.part(key) if isinstance(images, StoredImages) else images[key]
 
 

@@ -9,20 +9,46 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flaxae.data.file_names import printable
 from flaxae.errors import InputError, RunError
 from flaxae.export.outputs import is_marked
 
 
+class Extras(NamedTuple):
+    """What a folder may hold beside its files."""
+
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()  # of pictures with flaxae's mark, and of nothing else
+
+
+NO_EXTRAS = Extras()
+
+
+def resolved(folder: Path) -> Path:
+    """The folder itself: a link stays a link, and the folder that it points to is replaced."""
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle, no such user
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--output-dir got {printable(folder)}: {reason}; give another folder"
+        ) from error
+
+
 @contextlib.contextmanager
 def replace_folder(
-    target: Path, names: Collection[str], marked: str | None = None, overwrite: bool = False
+    target: Path,
+    names: Collection[str],
+    marked: str | None = None,
+    overwrite: bool = False,
+    extras: Extras = NO_EXTRAS,
 ) -> Iterator[Path]:
     """Yields a scratch folder that replaces `target` when the block ends without an exception.
 
-    `names` are the files that the block writes; `marked` and `overwrite` are for `refuse_foreign`.
+    `names` are the files that the block writes, and `extras` what it may write beside them;
+    `marked` and `overwrite` are for `refuse_foreign`.
     If the block fails, or SIGINT or SIGTERM ends it, `target` is unchanged and the scratch folder
     is removed. SIGKILL may leave the hidden scratch folder behind. Between the two renames it may
     also leave the complete old folder under a hidden name and no `target`. The next call restores
@@ -32,15 +58,14 @@ def replace_folder(
         InputError: `target` holds other files than an earlier export, or cannot be written.
         RunError: another process is writing `target`.
     """
-    refuse_foreign(target, names, marked, overwrite)
+    refuse_foreign(target, names, marked, overwrite, extras)
     missing = [parent for parent in target.parents if not parent.exists()]
     try:
         with _exit_on_sigterm(), _locked(_hidden(target, "partial")) as scratch:
             _recover(target)
             yield scratch
-            for path in scratch.iterdir():
+            for path in [*scratch.rglob("*"), scratch]:
                 _sync(path)
-            _sync(scratch)
             _swap(scratch, target)
     except BaseException:
         for parent in missing:
@@ -50,17 +75,22 @@ def replace_folder(
 
 
 def refuse_foreign(
-    target: Path, names: Collection[str], marked: str | None = None, overwrite: bool = False
+    target: Path,
+    names: Collection[str],
+    marked: str | None = None,
+    overwrite: bool = False,
+    extras: Extras = NO_EXTRAS,
 ) -> None:
     """Raises InputError unless `target` is absent, empty, or an earlier export.
 
     That holds exactly the files `names`, of which the picture `marked` has flaxae's mark (None: the
-    names are enough). With `overwrite`, it may lack some, and the mark. Other files are never lost.
+    names are enough), and maybe some of `extras`. With `overwrite`, it may lack files, and the
+    mark. Other files are never lost.
     """
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder as --output-dir")
     found = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    foreign = sorted(n for n in found if n not in names or not (target / n).is_file())
+    foreign = sorted(filter(None, (_foreign(target / name, names, extras) for name in found)))
     absent = sorted(set(names) - found)
     if not found or (overwrite and not foreign):
         return
@@ -77,6 +107,15 @@ def refuse_foreign(
         f"{printable(target)} is no earlier export: it {difference}; nothing was changed; "
         f"give another --output-dir, or {advice}"
     )
+
+
+def _foreign(path: Path, names: Collection[str], extras: Extras) -> str | None:
+    """The name of something that no export has written, at this path or in its folder."""
+    if path.name in extras.folders and path.is_dir() and not path.is_symlink():
+        strange = next((inner for inner in path.iterdir() if not is_marked(inner)), None)
+        return None if strange is None else f"{path.name}/{strange.name}"
+    known = path.name in names or path.name in extras.files
+    return None if known and path.is_file() else path.name
 
 
 @contextlib.contextmanager
@@ -118,7 +157,10 @@ def _lock(handle: int, scratch: Path) -> None:
 
 def _empty(folder: Path) -> None:
     for path in folder.iterdir():
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _recover(target: Path) -> None:

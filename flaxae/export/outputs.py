@@ -20,7 +20,13 @@ from flaxae.errors import InputError, RunError
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MARK = "flaxae"
 _MOST_PIXELS = 2**40  # only headers are read
-_KEPT = ("checkpoints", "embedding", "evaluation")  # folders of a run whose files belong together
+_KEPT = (
+    "checkpoints",
+    "embedding",
+    "evaluation",
+    "reference",
+    "scores",
+)  # folders of a run whose files belong together
 _OF_A_RUN = ("checkpoints", "dataset.json")  # a folder with config.json and one of these is a run
 
 
@@ -77,6 +83,16 @@ def require_replaceable(path: Path, flag: str, *, overwrite: bool, own_place: bo
             f"{printable(path)} was not written by flaxae; give another {flag}, or --overwrite to "
             "replace it"
         )
+
+
+def require_outside(folder: Path, *sources: str | None) -> None:
+    """Raises InputError for a folder of images, which the pictures would join."""
+    for source in filter(None, sources):
+        if folder.resolve().is_relative_to(os.path.realpath(os.path.expanduser(source))):
+            raise InputError(
+                f"--output-dir got {printable(folder)}, in the images' folder {printable(source)}; "
+                "give another, because pictures there would be taken for images"
+            )
 
 
 def encoded(picture: Image.Image, form: str) -> bytes:

@@ -15,7 +15,7 @@ from flaxae.data.file_names import ascii_name, escaped
 from flaxae.data.store.images import StoredImages
 from flaxae.export.pictures import png_bytes
 
-_ROWS = 4096  # of a batch, to bound memory, and of a Parquet row group
+ROWS = 4096  # of a batch, to bound memory, and of a Parquet row group
 
 
 class Points(NamedTuple):
@@ -91,7 +91,7 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
                 pa.array(points.splits[rows]),
                 pa.array(points.errors[rows]),
                 _lists(points.vectors[rows]),
-                _pictures(points.images[rows], rows.start),
+                image_column(points.images[rows], rows.start),
                 *(pa.array(np.ascontiguousarray(axis)) for axis in plane[rows].T),
             ]
             if points.files is not None:
@@ -101,8 +101,8 @@ def write_parquet(path: Path, points: Points, plane: Float32[np.ndarray, "points
 
 def _batches(points: Points) -> Iterator[slice]:
     count = len(points.vectors)
-    for first in range(0, count, _ROWS):
-        yield slice(first, min(first + _ROWS, count))
+    for first in range(0, count, ROWS):
+        yield slice(first, min(first + ROWS, count))
 
 
 def _label_columns(points: Points, rows: slice) -> tuple[pa.Array, pa.Array]:
@@ -118,7 +118,8 @@ def _lists(vectors: Float32[np.ndarray, "rows dimensions"]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)))
 
 
-def _pictures(images: UInt8[np.ndarray, "rows height width channels"], first: int) -> pa.Array:
+def image_column(images: UInt8[np.ndarray, "rows height width channels"], first: int) -> pa.Array:
+    """PNG files of the images, which are the rows from `first` on, as viewers read them."""
     pictures = [png_bytes(image) for image in images]
     paths = [f"{first + row}.png" for row in range(len(images))]
     return pa.StructArray.from_arrays(

@@ -1,4 +1,4 @@
-"""Plots an embedding and its confusion matrix; the only module that imports matplotlib.
+"""Plots an embedding and its confusion matrix; with matplotlib.
 
 It does not use pyplot, which keeps every figure in a global list.
 """

@@ -32,6 +32,7 @@ OTHER = TrainConfig(
         dataset="kmnist",
         data_dir="data",
         manual_dir="manual",
+        classes=("cat", "2"),
         train_limit=70,
         image_size=(5, 6),
         channels=3,
@@ -75,6 +76,7 @@ OTHER = TrainConfig(
     epochs=3,
     seed=4,
     full_disk_minutes=5.0,
+    scoring=True,
     profile=True,
 )
 CONNECTED = TrainConfig(model=FullyConnectedConfig(hidden_units=(5, 6)))
@@ -202,7 +204,7 @@ def edited(path, value):
         ("model.name", "recurrent", "model is 'recurrent'; expected one of convolutional, fully_"),
         ("model.hidden_units", [3], r"does not know \['hidden_units'\]"),
         ("optimizer.schedule", "linear", "--schedule got linear"),
-        ("schema", 5, "its schema is 5, and this version of flaxae reads 1 to 4; .* upgrade"),
+        ("schema", 6, "its schema is 6, and this version of flaxae reads 1 to 5; .* upgrade"),
         ("schema", "2", "its schema is '2'"),
         ("schema", 2.0, r"its schema is 2\.0"),
         ("objective.corrupt", ["blur"], "--corrupt got blur; expected names among affine, shift,"),

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from flaxae.data.splits import Split, limit_training, pick_examples, select
+from flaxae.data.splits import (
+    Split,
+    in_classes,
+    keep_classes,
+    limit_training,
+    pick_examples,
+    select,
+)
 from flaxae.errors import InputError
 
 
@@ -82,3 +89,54 @@ def test_the_shape_of_the_images():
 
 def test_gathered_images_are_in_the_order_of_the_rows():
     assert SPLITS["train"].gather(np.array([1, 0, 1], np.int32)).ravel().tolist() == [2, 1, 2]
+
+
+def labeled(*labels):
+    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    files = tuple(f"{label}.png" for label in labels)
+    return Split(images, np.array(labels, np.int32), ("cat", "dog", "0"), 100 + images, files)
+
+
+OF_CLASSES = {
+    "train": labeled(0, 1, 2, 1),
+    "validation": labeled(2, 1),
+    "test": labeled(0, 1, 2),
+}
+
+
+def test_one_class_is_kept_in_train_and_validation_and_test_stays_whole():
+    for word in ("dog", "1"):
+        kept = keep_classes(OF_CLASSES, (word,))
+        train = kept["train"]
+        assert train.images.ravel().tolist() == [1, 3]
+        assert train.targets.ravel().tolist() == [101, 103]
+        assert train.files == ("1.png", "1.png")
+        assert train.class_names == ("cat", "dog", "0")
+        assert kept["validation"].images.ravel().tolist() == [1]
+        assert kept["test"] is OF_CLASSES["test"]
+        assert list(kept) == list(OF_CLASSES)
+    assert keep_classes(OF_CLASSES, ()) is OF_CLASSES
+
+
+def test_a_name_wins_over_a_number_and_several_classes_are_one_set():
+    assert in_classes(labeled(0, 1, 2), ("0",), "--x").tolist() == [False, False, True]
+    assert in_classes(labeled(0, 1, 2), ("dog", "0"), "--x").tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("splits", "classes", "message"),
+    [
+        (OF_CLASSES, ("dgo",), "--classes got dgo; expected names or .*cat, dog, 0; did you mean"),
+        (OF_CLASSES, ("3",), "--classes got 3; expected names or numbers of classes among cat"),
+        (OF_CLASSES, ("-1",), "--classes got -1; expected"),
+        (OF_CLASSES, ("cat",), "--classes got cat; the split validation has no image of that"),
+        (
+            {"train": Split(part(1).images), "validation": Split(part(1).images)},
+            ("1",),
+            "--classes got 1, and the images have no labels",
+        ),
+    ],
+)
+def test_classes_that_are_not_there_are_refused(splits, classes, message):
+    with pytest.raises(InputError, match=message):
+        keep_classes(splits, classes)

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flaxae.errors import InputError, RunError
 from flaxae.export import folder
-from flaxae.export.folder import refuse_foreign, replace_folder
+from flaxae.export.folder import Extras, refuse_foreign, replace_folder
+from flaxae.export.outputs import encoded
 
 NAMES = ("a", "b")
 
@@ -168,6 +170,62 @@ def test_a_file_as_target_is_refused(tmp_path):
     (tmp_path / "t").write_text("mine")
     with pytest.raises(InputError, match="is a file; give a folder"):
         refuse_foreign(tmp_path / "t", NAMES)
+
+
+def with_extras(target, text, map_names=("0.png",)):
+    extras = Extras(files=("c",), folders=("maps",))
+    with replace_folder(target, NAMES, extras=extras) as scratch:
+        for name in (*NAMES, "c"):
+            (scratch / name).write_text(text)
+        (scratch / "maps").mkdir()
+        for name in map_names:
+            png = encoded(Image.new("L", (1, 1)), "PNG")
+            (scratch / "maps" / name).write_bytes(png)
+
+
+def test_extra_files_and_folders_of_pictures_are_replaced_whole(tmp_path):
+    with_extras(tmp_path / "t", "old", ("0.png", "1.png"))
+    with_extras(tmp_path / "t", "new", ("2.png",))
+    assert (tmp_path / "t" / "c").read_text() == "new"
+    assert [path.name for path in (tmp_path / "t" / "maps").iterdir()] == ["2.png"]
+    write_plain = replace_folder(tmp_path / "t", NAMES, extras=Extras(("c",), ("maps",)))
+    with write_plain as scratch:
+        for name in NAMES:
+            (scratch / name).write_text("plain")
+    assert state(tmp_path) == {"t/a": "plain", "t/b": "plain"}
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
+@pytest.mark.parametrize("strange", ["mine.txt", "mine.png", "deeper"])
+def test_a_stranger_among_the_pictures_is_refused_and_kept(tmp_path, strange):
+    with_extras(tmp_path / "t", "old")
+    mine = tmp_path / "t" / "maps" / strange
+    if strange == "deeper":
+        mine.mkdir()
+    elif strange == "mine.png":
+        Image.new("L", (1, 1)).save(mine)
+    else:
+        mine.write_text("mine")
+    with pytest.raises(InputError, match=f"it holds maps/{strange}; nothing was changed"):
+        with_extras(tmp_path / "t", "new")
+    assert mine.exists()
+    assert (tmp_path / "t" / "a").read_text() == "old"
+
+
+def test_a_link_in_place_of_the_pictures_is_refused(tmp_path):
+    with_extras(tmp_path / "t", "old")
+    (tmp_path / "t" / "maps").rename(tmp_path / "elsewhere")
+    (tmp_path / "t" / "maps").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="it holds maps"):
+        with_extras(tmp_path / "t", "new")
+
+
+def test_leftovers_of_a_kill_with_pictures_are_removed(tmp_path):
+    left = tmp_path / ".t.flaxae-partial" / "maps"
+    left.mkdir(parents=True)
+    (left / "0.png").write_text("half")
+    with_extras(tmp_path / "t", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
 def test_an_unwritable_folder_is_an_input_error(tmp_path):
