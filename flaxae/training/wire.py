@@ -163,7 +163,7 @@ class Hub(Wire):
         readers = {index: _Reader(link) for index, link in self._sockets.items()}
         for index, link in self._sockets.items():
             selector.register(link, selectors.EVENT_READ, index)
-        while True:
+        while len(self._gone) < len(self._sockets):
             for event, _ in selector.select(_TICK):
                 index = event.data
                 for message in readers[index].messages():
@@ -171,9 +171,11 @@ class Hub(Wire):
                         self._received(index, message)
                         continue
                     selector.unregister(self._sockets[index])
+                    self._sockets[index].close()
                     self._gone.add(index)
                     self._lost(index)
             self._look_for_late()
+        selector.close()
 
     def _received(self, index: int, message: dict[str, Any]) -> None:
         if "key" in message:
@@ -252,6 +254,7 @@ class Spoke(Wire):
         while True:
             for message in reader.messages():
                 if message is None:
+                    self._link.close()
                     line = f"{self.names[0]} is gone without a word: killed, or its machine is lost"
                     self._end(Failure(1, line))
                     return
