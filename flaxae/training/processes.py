@@ -177,7 +177,6 @@ def _initialize(config: ProcessesConfig, seconds: float) -> None:
             initialization_timeout=max(int(seconds), 1),
             heartbeat_timeout_seconds=int(seconds) + 60 * _HEARTBEAT_MINUTES,
         )
-        jax.devices()
     except ValueError as error:
         raise InputError(
             f"--distributed found no SLURM, Open MPI, Kubernetes or TPU pod here ({error}); start "

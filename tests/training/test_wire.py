@@ -75,7 +75,7 @@ def test_all_get_the_values_of_all_in_order(star):
 
 def test_an_answer_can_be_fetched_later(star):
     def work(end):
-        keys = [end.ask("stop", (end.index, turn)) for turn in range(3)]
+        keys = [end.ask("stop", [end.index, turn]) for turn in range(3)]
         return [end.answer(key) for key in keys]
 
     expected = [[[0, turn], [1, turn], [2, turn]] for turn in range(3)]
@@ -150,13 +150,13 @@ def test_strangers_are_not_let_in():
     found = {}
 
     def accept():
-        found["links"], found["names"] = wire.accept(server, 2, "token", "zero", 10)
+        found["links"], found["names"] = wire.accept(server, 2, "token", "zero", 10.0)
 
-    thread = threading.Thread(target=accept)
+    thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     stranger = socket.create_connection(address)
     stranger.sendall(b'{"token": "guessed", "index": 1, "name": "x"}\n')
-    link, names = wire.connect(address, 1, "token", "one", 10)
+    link, names = wire.connect(address, 1, "token", "one", 10.0)
     thread.join(10)
     assert names == found["names"] == ["zero", "one"]
     for each in (stranger, link, *found["links"].values()):
