@@ -37,13 +37,15 @@ def join(config: ProcessesConfig, on_failure: Callable[[Failure], None]) -> None
 
     `on_failure` is called in a thread when another process has failed; it should end this one.
 
+    It is also called when they have not come within `config.wait_minutes`.
+
     Raises:
         InputError: nothing tells where the others are.
-        RunError: they have not come within `config.wait_minutes`.
+        RunError: they cannot be reached.
     """
     global _joined
     seconds = 60 * config.wait_minutes
-    with _saying("waiting for the other processes to start"):
+    with _until_found(config, on_failure):
         _initialize(config, seconds)
         index, count = jax.process_index(), jax.process_count()
         name = f"process {index} of {count} ({socket.gethostname()})"
@@ -174,7 +176,8 @@ def _initialize(config: ProcessesConfig, seconds: float) -> None:
             config.coordinator,
             config.processes,
             config.process_id,
-            initialization_timeout=max(int(seconds), 1),
+            # JAX ends the process where this is over, so our own limit comes before.
+            initialization_timeout=int(seconds) + 60,
             heartbeat_timeout_seconds=int(seconds) + 60 * _HEARTBEAT_MINUTES,
         )
     except ValueError as error:
@@ -185,10 +188,7 @@ def _initialize(config: ProcessesConfig, seconds: float) -> None:
     except RuntimeError as error:
         where = config.coordinator or "the coordinator"
         reason = str(error).partition("\n")[0][:200]
-        raise RunError(
-            f"the processes did not find each other at {where} within {seconds / 60:g} minutes "
-            f"({reason}); are all of them started, and can they reach it?"
-        ) from error
+        raise RunError(f"JAX cannot start its runtime at {where}: {reason}") from error
 
 
 def _connect(
@@ -251,18 +251,28 @@ def _without_greetings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _saying(what: str) -> Iterator[None]:
-    """Says after ten seconds, and then at twice the time each, what is waited for."""
-    done = threading.Event()
+def _until_found(config: ProcessesConfig, on_failure: Callable[[Failure], None]) -> Iterator[None]:
+    """Says that other processes are waited for, and ends this one when that has taken too long.
 
-    def say() -> None:
-        start, pause = time.monotonic(), 10.0
-        while not done.wait(pause):
-            logger.info("%s, %.0f seconds so far", what, time.monotonic() - start)
-            pause *= 2
+    By a thread, because JAX waits in one call.
+    """
+    found, where = threading.Event(), config.coordinator or "the coordinator"
 
-    threading.Thread(target=say, daemon=True).start()
+    def watch() -> None:
+        start, seconds = time.monotonic(), 60 * config.wait_minutes
+        pause = min(10.0, seconds)
+        while not found.wait(pause):
+            waited = time.monotonic() - start
+            if waited >= seconds:
+                minutes = f"{config.wait_minutes:g} minutes"
+                line = f"the processes did not find each other at {where} within {minutes}"
+                on_failure(Failure(1, f"{line}; are all started, and do they reach it?"))
+                return
+            logger.info("waiting for the other processes to start, %.0f seconds so far", waited)
+            pause = min(2 * pause, seconds - waited)
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
-        done.set()
+        found.set()

@@ -104,7 +104,7 @@ def test_two_processes_compute_what_one_does(dataset, alone, together, tmp_path)
 def test_a_killed_process_takes_the_other_down(dataset, alone, together, tmp_path, killed):
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 10_000))
-    wait_for(lambda: len(records(workdir)) > 2, 60)
+    wait_for(lambda: len(records(workdir)) > 2, 150)
     two.kill(killed)
     statuses, seconds = two.statuses()
     assert statuses[killed] == 128 + signal.SIGKILL
@@ -120,7 +120,7 @@ def test_a_killed_process_takes_the_other_down(dataset, alone, together, tmp_pat
 def test_a_signal_to_one_stops_both_at_the_same_step(dataset, together, tmp_path):
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 10_000))
-    wait_for(lambda: len(records(workdir)) > 1, 60)
+    wait_for(lambda: len(records(workdir)) > 1, 150)
     two.kill(1, signal.SIGTERM)
     statuses, seconds = two.statuses()
     assert statuses == [128 + signal.SIGTERM] * 2, two.err(0) + two.err(1)
@@ -140,7 +140,7 @@ def test_an_error_in_one_is_named_by_both(dataset, together, tmp_path):
     """The folder of the run is gone for process 0 while it trains."""
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 10_000))
-    wait_for(lambda: len(records(workdir)) > 1, 60)
+    wait_for(lambda: len(records(workdir)) > 1, 150)
     workdir.rename(tmp_path / "moved")
     statuses, seconds = two.statuses()
     assert statuses == [1, 1]
@@ -151,25 +151,44 @@ def test_an_error_in_one_is_named_by_both(dataset, together, tmp_path):
         assert "moved or deleted while its run was training" in line
 
 
-def test_other_flags_in_one_process_are_refused(dataset, tmp_path):
+def by_hand(arguments, port, process, *more):
     """Without mpirun, as where nothing tells the processes of each other."""
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
+    flags = ["--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process-id", process, *more]
+    command = [sys.executable, str(ROOT / "run.py"), *map(str, [*arguments, *flags])]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
+
+
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    drop = {"JAX_NUM_CPU_DEVICES"}
-    environment = {key: value for key, value in os.environ.items() if key not in drop}
+        return server.getsockname()[1]
 
-    def start(process, epochs):
-        flags = ["--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process-id", process]
-        arguments = map(str, [*train(dataset, tmp_path / "run", epochs), *flags])
-        command = [sys.executable, str(ROOT / "run.py"), *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
-    with start(0, 2) as first, start(1, 3) as other:
-        errors = [each.communicate(timeout=60)[1] for each in (first, other)]
+def test_other_flags_in_one_process_are_refused(dataset, tmp_path):
+    port = free_port()
+    flags = [train(dataset, tmp_path / "run", epochs) for epochs in (2, 3)]
+    with by_hand(flags[0], port, 0) as first, by_hand(flags[1], port, 1) as other:
+        errors = [each.communicate(timeout=150)[1] for each in (first, other)]
     assert [first.returncode, other.returncode] == [2, 2]
     for error in errors:
         assert "process 1 was started with --epochs 3, and process 0 with 2" in error
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_others_that_never_come_are_given_up(dataset, tmp_path, process):
+    arguments = train(dataset, tmp_path / "run", 2)
+    with by_hand(arguments, free_port(), process, "--wait-minutes", 0.05) as lonely:
+        _, errors = lonely.communicate(timeout=60)
+    assert lonely.returncode == 1
+    assert "the processes did not find each other at 127.0.0.1:" in errors.splitlines()[-1]
+
+
+def test_without_a_launcher_the_flags_are_asked_for(dataset, tmp_path):
+    command = [sys.executable, str(ROOT / "run.py"), *train(dataset, tmp_path / "run", 2)]
+    found = subprocess.run([*map(str, command), "--distributed"], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert "give --coordinator HOST:PORT --processes N --process-id I" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,7 +197,7 @@ def test_other_flags_in_one_process_are_refused(dataset, tmp_path):
 def test_one_that_sleeps_is_waited_for_with_a_message(dataset, together, tmp_path, seconds):
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 300))
-    wait_for(lambda: len(records(workdir)) > 1, 60)
+    wait_for(lambda: len(records(workdir)) > 1, 150)
     two.kill(1, signal.SIGSTOP)
     try:
         time.sleep(seconds)
