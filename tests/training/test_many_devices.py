@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 # Batches of 12 do not divide by 8; dropout, latent noise and noise are drawn by the row.
 PROGRAM = """
-import dataclasses, json, sys
+import json, sys
 import flaxae
 from flaxae.config.flags import from_flags
 from tests.fixtures.images import synthetic_split
@@ -21,17 +21,18 @@ from tests.fixtures.images import synthetic_split
 splits = {name: synthetic_split(n, s) for s, (name, n) in
           enumerate({"train": 50, "validation": 11, "test": 13}.items())}
 random = {"dropout_rate": 0.2, "latent_noise": 0.1, "noise_factor": 0.2}
-fixed = {"filters": (4, 3), "batch_size": 12, "learning_rate": 1e-3, **random}
+recipe = {"batch_size": 12, "learning_rate": 1e-3, "schedule_epochs": 4, **random}
+convolutional = {**recipe, "filters": (4, 3)}
+small = {**recipe, "model": "fully_connected", "hidden_units": (8, 4), "workdir": sys.argv[1]}
 
-def trained(devices, epochs, **more):
-    flags = {**fixed, "devices": devices, "epochs": epochs, "schedule_epochs": 4, **more}
-    return flaxae.train(from_flags(flags), splits)
+def trained(flags, devices, epochs):
+    return flaxae.train(from_flags({**flags, "devices": devices, "epochs": epochs}), splits)
 
-histories = {devices: trained(devices, 2).history for devices in (1, 2, 8)}
-moved = [trained(devices, epochs, workdir=sys.argv[1]).step
-         for devices, epochs in ((8, 1), (1, 2), (2, 3))]
-run = trained(8, 3, workdir=sys.argv[1])
-print(json.dumps([histories, moved, run.history, trained(1, 3).history]))
+histories = {devices: trained(convolutional, devices, 1).history for devices in (1, 2, 8)}
+moved = [trained(small, devices, epochs).step for devices, epochs in ((8, 1), (1, 2), (2, 3))]
+history = flaxae.load(sys.argv[1], images=splits).history
+unmoved = trained({**small, "workdir": sys.argv[1] + "-unmoved"}, 1, 3).history
+print(json.dumps([histories, moved, history, unmoved]))
 """
 
 
