@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from flaxae.training import processes
 
 # Folders that may have another name on another machine.
 _OWN = {"data_dir", "manual_dir", "store_dir"}
+_STALE = 35.0  # seconds after which NFS shows what another machine has written
 
 
 def require_alike(config: TrainConfig, dataset: DatasetInfo) -> None:
@@ -65,7 +67,7 @@ def claim_together(
     """
     if not processes.is_first():
         written = processes.from_first("the folder of the run", None)
-        if not _holds(workdir, written):
+        if not _appears(workdir, written):
             raise InputError(
                 f"{processes.name()} does not see the --workdir {workdir} of process 0; give a "
                 "folder that all machines share"
@@ -78,6 +80,16 @@ def claim_together(
     with claim(workdir, config, dataset) as claimed:
         processes.from_first("the folder of the run", to_json(claimed))
         yield claimed
+
+
+def _appears(workdir: Path, text: str) -> bool:
+    """Whether the folder has this config, now or soon."""
+    end = time.monotonic() + _STALE
+    while not _holds(workdir, text):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _holds(workdir: Path, text: str) -> bool:

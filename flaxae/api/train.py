@@ -177,7 +177,7 @@ def _train(
             profile,
             Disk(workdir, verbose),
             pictures,
-            TrainingDisplay() if verbose else None,  # each process has an output of its own
+            TrainingDisplay() if verbose else None,
             Events(workdir, pictures),
             checkpoints,
         ]
@@ -186,7 +186,7 @@ def _train(
         callbacks = [callback for callback in callbacks if callback not in stops]
         listeners = [*stops, *(callback for callback in own if callback is not None)]
         callbacks = [*listeners, *callbacks]
-        if not processes.is_first():
+        if not processes.is_first():  # which alone writes
             callbacks = [each for each in callbacks if getattr(each, "everywhere", False)]
         view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
     share_signals([interrupt, *stops])
