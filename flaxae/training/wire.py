@@ -206,19 +206,17 @@ class Hub(Wire):
         with self._lock:
             pending = list(self._pending.items())
         for key, late in pending:
-            waited = time.monotonic() - late.since
+            waited, what = time.monotonic() - late.since, key.rpartition(" ")[0]
             lacking = [i for i in range(self.count) if i not in late.values]
-            names = ", ".join(self.names[index] for index in lacking[:5])
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            names = ", ".join(self.names[index] for index in lacking[:5]) + more
             if not late.patient and waited > self._patience:
                 minutes = f"{self._patience / 60:g} minutes"
-                line = f"{names}{more} did not come to '{key}' within {minutes}"
+                line = f"{names} did not come to '{what}' within {minutes}"
                 self._end_all(Failure(1, f"{line}; --wait-minutes gives more"), but=None)
             elif waited > self._noted.get(key, _FIRST_NOTE):
                 self._noted[key] = 2 * waited
-                logger.info(
-                    "waiting for %s%s at '%s', %.0f seconds so far", names, more, key, waited
-                )
+                logger.info("waiting for %s at '%s', %.0f seconds so far", names, what, waited)
 
 
 class Spoke(Wire):

@@ -127,7 +127,7 @@ def test_who_is_late_is_said_and_then_given_up(monkeypatch, caplog):
     with caplog.at_level(logging.INFO, "flaxae.processes"):
         star.ends[1].ask("the first step", None, patient=False)
         assert star.told(0).line.startswith(
-            "process 0 of 3 (a), process 2 of 3 (c) did not come to 'the first step 1' within"
+            "process 0 of 3 (a), process 2 of 3 (c) did not come to 'the first step' within"
         )
     assert "waiting for process 0 of 3 (a), process 2 of 3 (c) at" in caplog.text
     for index in (1, 2):
