@@ -196,7 +196,7 @@ def test_without_a_launcher_the_flags_are_asked_for(dataset, tmp_path):
 )
 def test_one_that_sleeps_is_waited_for_with_a_message(dataset, together, tmp_path, seconds):
     workdir = tmp_path / "run"
-    two = together(2, *train(dataset, workdir, 300))
+    two = together(2, *train(dataset, workdir, 40))
     wait_for(lambda: len(records(workdir)) > 1, 150)
     two.kill(1, signal.SIGSTOP)
     try:
