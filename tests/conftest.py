@@ -53,3 +53,15 @@ def tiny_config(tiny_splits, tmp_path) -> TrainConfig:
         workdir=str(tmp_path / "run"),
         epochs=2,
     )
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also the longer forms of some tests")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out the longer forms, whose shorter ones are run."""
+    if not config.getoption("--slow"):
+        longer = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=longer)
+        items[:] = [item for item in items if item not in longer]

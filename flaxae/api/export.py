@@ -4,19 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-
 from flaxae.data.file_names import printable
 from flaxae.data.images import to_bytes
 from flaxae.data.splits import SPLITS, Split
 from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, RunError
-from flaxae.evaluation.embedding import embed_images
 from flaxae.export import embedding as files
 from flaxae.export import projector
 from flaxae.export.folder import refuse_foreign, replace_folder, resolved
 from flaxae.runs.projector_link import forget_config, link_config
-from flaxae.training.step import embed_step
+from flaxae.training import processes
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -55,9 +52,10 @@ def export_embedding(
     marked = None if output == (run.workdir / OWN_PLACE).resolve() else projector.SPRITE
     refuse_foreign(output, files.FILES, marked, overwrite)  # before the forward passes
     split, split_names = first_images(part, name, parts, limit)
-    batch_size = run.config.optimizer.batch_size
-    state = run._state
-    embedding = embed_images(jax.jit(embed_step), state, split, batch_size)
+    embedding = run.embedding(images=split)
+    dimensions = embedding.vectors.shape[1]
+    if not processes.is_first():  # which alone writes
+        return ExportedEmbedding(output, len(split.images), dimensions, (), output)
     if not isinstance(split.images, StoredImages):
         split = split._replace(images=to_bytes(split.images, "images"))  # as the viewers show them
     points = files.make_points(embedding, split, split_names)
@@ -73,7 +71,6 @@ def export_embedding(
             f"{printable(output)} could not be written ({error.strerror or error}); make room "
             "there and repeat the command, or give another --output-dir"
         ) from error
-    dimensions = embedding.vectors.shape[1]
     remarks = files.remarks(tensor, dimensions, split.images.shape[1:3])
     return ExportedEmbedding(
         output, len(split.images), dimensions, tuple(remarks), run.workdir if in_workdir else output

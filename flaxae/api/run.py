@@ -1,5 +1,6 @@
 """`Run`: a trained model and what can be done with it."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -31,7 +32,7 @@ from flaxae.report.figures import reconstruction_grid
 from flaxae.runs.checkpoints import Restored
 from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import EVALUATION, DatasetInfo
-from flaxae.training.devices import place
+from flaxae.training.devices import Placement, place
 from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, to_float
 from flaxae.training.validation import EvalStep, evaluate, make_eval_step
@@ -172,8 +173,9 @@ class Run:
         part = self._split(split, images, None)
         if images is not None and self.config.data.targets is not None:
             logger.warning("the images have no targets, and are compared with themselves")
-        step, state = self._eval_step
-        return evaluate(step, state, part, self._batch_size, self._rngs.evaluate)
+        placement, step, state = self._eval_step
+        rng, share = self._rngs.evaluate, placement.share
+        return evaluate(step, state, part, self._batch_size, rng, share=share)
 
     def embedding(self, split: str = "test", *, images: Any = None) -> Embedding:
         """The vectors of a split or of images, and each image's mean squared error.
@@ -186,7 +188,7 @@ class Run:
             64
         """
         part = self._split(split, images, None)
-        return embed_images(jax.jit(embed_step), self._state, part, self._batch_size)
+        return self._embedding_of(part)
 
     def evaluate_embedding(self, split: str = "test") -> "EmbeddingQuality":
         """How much a split's embedding says about classes and neighborhoods, beside PCA and pixels.
@@ -436,12 +438,26 @@ class Run:
         return images.folder if isinstance(images, StoredImages) else self.workdir / EVALUATION
 
     @cached_property
-    def _eval_step(self) -> tuple[EvalStep, TrainState]:
-        """The compiled evaluation, and the state where it is computed."""
+    def _placement(self) -> Placement:
+        """All devices here, because the run may have been trained on another machine."""
         config = self.config
-        placement = place(config.model, config.compute, config.device, self.image_shape)
-        step = make_eval_step(config.objective, placement, tuple(MEASURES))
-        return step, placement.replicate(self._state)
+        device = dataclasses.replace(config.device, devices=None)
+        return place(config.model, config.compute, device, self.image_shape)
+
+    @cached_property
+    def _eval_step(self) -> tuple[Placement, EvalStep, TrainState]:
+        """The compiled evaluation, and the state where it is computed."""
+        placement = self._placement
+        step = make_eval_step(self.config.objective, placement, tuple(MEASURES))
+        return placement, step, placement.replicate(self._state)
+
+    def _embedding_of(self, part: Split) -> Embedding:
+        """In a run of several processes, each embeds its share of every batch."""
+        placement, state = self._placement, self._state
+        if placement.share.processes > 1:
+            state = placement.replicate(state)
+        step = placement.each_example(embed_step)
+        return embed_images(step, state, part, self._batch_size, placement.share)
 
     @cached_property
     def _encode(self) -> Callable[[Any], jax.Array]:

@@ -15,6 +15,7 @@ from flax.training.train_state import TrainState
 
 from flaxae.api.load import open_run
 from flaxae.api.run import Run
+from flaxae.api.together import claim_together, require_alike, restore_together, share_signals
 from flaxae.config import TrainConfig
 from flaxae.data import is_path
 from flaxae.data.sources import Source, open_source
@@ -35,12 +36,11 @@ from flaxae.runs.stop_signal import StopSignal
 from flaxae.runs.workdir import (
     CHECKPOINTS,
     PROFILE,
-    claim,
     describe,
     has_saved,
     mark_saved,
-    rename_old,
 )
+from flaxae.training import processes
 from flaxae.training.devices import Placement, place
 from flaxae.training.epoch import Trainer
 from flaxae.training.loop import Record, Task, View, fit
@@ -141,8 +141,9 @@ def _train(
     verbose: bool,
     restart: bool,
 ) -> Run:
-    splits = keep_classes(source.splits(), config.data.classes)
-    splits = limit_training(splits, config.data.train_limit)
+    with processes.first_alone("the preparation of the images"):
+        splits = keep_classes(source.splits(), config.data.classes)
+        splits = limit_training(splits, config.data.train_limit)
     absent = [name for name in SPLITS if name not in splits]
     if absent:
         raise InputError(f"the source {source.name} gave no split {absent[0]}")
@@ -156,18 +157,20 @@ def _train(
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None
     dataset, metrics = describe(source.name, splits, source.digest()), MetricsFile(workdir)
-    old = rename_old(workdir) if restart else None
-    if old is not None:
-        warn(f"the earlier run is now {old}")
+    require_alike(config, dataset)
 
     def on_saved(history: Sequence[Record]) -> None:
         mark_saved(workdir)
         metrics.write(history)
 
     with (
-        claim(workdir, config, dataset) as config,
+        claim_together(workdir, config, dataset, restart) as config,
         open_checkpoints(
-            workdir / CHECKPOINTS, config, digest=dataset.digest, on_saved=on_saved
+            workdir / CHECKPOINTS,
+            config,
+            writing=processes.is_first(),
+            digest=dataset.digest,
+            on_saved=on_saved,
         ) as checkpoints,
     ):
         pictures = Pictures(workdir)
@@ -185,11 +188,14 @@ def _train(
         callbacks = [callback for callback in callbacks if callback not in stops]
         listeners = [*stops, *(callback for callback in own if callback is not None)]
         callbacks = [*listeners, *callbacks]
+        if not processes.is_first():  # which alone writes
+            callbacks = [each for each in callbacks if getattr(each, "everywhere", False)]
         view = _fit(config, workdir, splits, model, placement, checkpoints, callbacks)
+    share_signals([interrupt, *stops])
     if interrupt.received is not None:
         raise KeyboardInterrupt
     run = open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
-    if config.scoring:
+    if config.scoring and processes.is_first():
         from flaxae.api.score import reference  # scikit-learn, which training does not need
 
         reference(run, WORST_PIXELS)
@@ -202,7 +208,7 @@ def _best_in_memory(view: View) -> Restored | None:
     if view.sums.steps or not losses or losses[-1] > min(losses):
         return None
     # On the default device, whatever devices training used.
-    state = jax.tree.map(jnp.asarray, jax.device_get(view.state))
+    state = jax.tree.map(jnp.asarray, jax.device_get(processes.local(view.state)))
     return Restored(state, Progress(view.epoch), [dict(record) for record in view.history])
 
 
@@ -243,9 +249,10 @@ def _fit(
     )
     steps = trainer.steps_per_epoch * (optimizer.schedule_epochs or config.epochs)
     tx = make_optimizer(optimizer, steps)
-    state = placement.replicate(create_train_state(model, tx, rngs.init))
-    restored = _restore(workdir, checkpoints, state)
-    state, progress, history = restored.state, restored.progress, restored.history or []
+    state = create_train_state(model, tx, rngs.init)
+    restored = restore_together(checkpoints, state, lambda: _restore(workdir, checkpoints, state))
+    progress, history = restored.progress, restored.history or []
+    state = placement.replicate(restored.state)
     evaluator = make_eval_step(config.objective, placement, measures=("mse",))
     task = Task(
         config,

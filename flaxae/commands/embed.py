@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from flaxae.commands.options import RunOptions
 from flaxae.errors import PathText, require
+from flaxae.training import ProcessesConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options(RunOptions, ProcessesConfig):
     """Write a split's embedding for TensorBoard, the projector page and Parquet readers."""
 
     limit: int | None = None

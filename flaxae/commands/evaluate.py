@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flaxae.commands.options import RunOptions
+from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options(RunOptions, ProcessesConfig):
     """Print how well a trained model reconstructs a split; the last line is one JSON object."""
 
 
@@ -20,12 +21,18 @@ def run(options: Options) -> int:
     from flaxae.commands.opened import open_for
     from flaxae.data.sources import open_images
     from flaxae.report.terminal import say, show_quality
+    from flaxae.training.processes import is_first
 
     trained = open_for(options)
     images = None
     if options.images is not None:
         images = open_images(options.images, trained.config.data, trained.image_shape)
     quality = trained.evaluate(options.split, images=images)
+    if not is_first():
+        # Takes part in the embeddings that process 0 computes below, in their order.
+        for name in ("train", options.split, options.split) if options.images is None else ():
+            trained.embedding(name)
+        return 0
     title = f"{options.title}, after epoch {trained.epoch}"
     show_quality(title, trained.config.objective.loss, quality)
     embedding = None if options.images else _show_embedding(trained, options.split)

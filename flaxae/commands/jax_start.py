@@ -2,12 +2,21 @@
 
 import os
 
+from flaxae.commands.several import join
 from flaxae.errors import InputError
 from flaxae.models.options import ModelConfig
+from flaxae.training import ProcessesConfig
 
 
-def start_jax(model: type[ModelConfig] | ModelConfig, compilation_cache: str | None) -> None:
+def start_jax(
+    model: type[ModelConfig] | ModelConfig,
+    compilation_cache: str | None,
+    devices: int | None = None,
+    several: ProcessesConfig | None = None,
+) -> None:
     """`configure_jax`, and a look at the devices, so that their absence is told before all else.
+
+    Joins the processes that `several` asks for, each of which has one device on a CPU.
 
     Raises:
         InputError: JAX finds no device of the kind that it was told to use.
@@ -16,8 +25,11 @@ def start_jax(model: type[ModelConfig] | ModelConfig, compilation_cache: str | N
 
     from flaxae.training.devices import configure_jax
 
-    configure_jax(model, compilation_cache)
+    together = several is not None and several.is_wanted
+    configure_jax(model, compilation_cache, devices or (1 if together else None))
     try:
+        if several is not None and together:
+            join(several)
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # with all that JAX tried, or with no word
         asked = os.environ.get("JAX_PLATFORMS")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import RunOptions
 from flaxae.config import run_folder
+from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -20,5 +21,6 @@ def open_for(options: RunOptions) -> "Run":
     from flaxae.runs.workdir import read_config
 
     workdir = run_folder(options.workdir)
-    start_jax(read_config(workdir).model, options.compilation_cache)
+    several = options if isinstance(options, ProcessesConfig) else None
+    start_jax(read_config(workdir).model, options.compilation_cache, several=several)
     return load(workdir, options.checkpoint)

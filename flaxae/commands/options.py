@@ -41,4 +41,5 @@ class RunOptions(ProcessOptions):
         return self.split if self.images is None else "images"
 
     def check(self) -> None:
+        super().check()
         parse_checkpoint(self.checkpoint)

@@ -3,6 +3,7 @@
 `run` is called before anything heavy is imported, so this module imports little.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -43,6 +45,32 @@ def end_soon(error: BaseException) -> None:
         _current.end_soon(error)
 
 
+def take_part(
+    leave: Callable[[Ending, BaseException | None], Ending],
+    await_reason: Callable[[], None],
+    patience: float,
+) -> None:
+    """Makes this one of several processes.
+
+    `leave` is called before the end, and says how to end; `await_reason` after an exception that
+    nobody expected. After a signal, training has `patience` seconds.
+    """
+    if _current is not None:
+        _current.leave, _current.await_reason = leave, await_reason
+        _current.patience = patience
+
+
+def redirect(descriptor: int) -> None:
+    """Writes standard output and error to another file, and only the last line where they were."""
+    if _current is not None:
+        _current.redirect(descriptor)
+
+
+def end_now(ending: Ending) -> None:
+    """Ends the process, from any thread."""
+    os._exit(ending.status) if _current is None else _current.end_now(ending)
+
+
 class Process:
     """Ends this process when a signal asks for it.
 
@@ -61,6 +89,11 @@ class Process:
         self._deadline = float("inf")  # and when
         self._raise_at = float("inf")  # when an exception that was lost is raised again
         self._echoes = 0  # signals on their way that are no one's but the second thread's
+        self.patience = _LONG_PATIENCE
+        self.leave: Callable[[Ending, BaseException | None], Ending] | None = None
+        self.await_reason: Callable[[], None] = lambda: None
+        self._error: BaseException | None = None
+        self._last_line = 2  # the descriptor that gets it
         self._output = take_over(on_closed=self._on_closed)
         source, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
@@ -82,7 +115,9 @@ class Process:
             ending = Ending(leave.code if isinstance(leave.code, int) else 1, "")
         except BaseException as error:
             known = stopped_by(self._number) if self._number else ending_of(error)
+            self._error = error
             if known is None:
+                self.await_reason()
                 traceback.print_exc()
             ending = known or Ending(1, "")
         # A signal counts also where a library has made another exception of it, or none.
@@ -91,6 +126,8 @@ class Process:
     def end(self, ending: Ending) -> NoReturn:
         """Ends the process now: no thread that a library has left behind is waited for."""
         self._has_begun = False
+        if self.leave is not None:
+            ending = self.leave(ending, self._error)
         sys.stdout.flush()
         if self._output.reader_gone:
             ending = stopped_by(signal.SIGPIPE)
@@ -102,7 +139,27 @@ class Process:
             time.sleep(_LONG_PATIENCE)  # the second thread ends the process
         say(ending.line)
         sys.stderr.flush()
+        if self._last_line != 2:
+            self._write_line(ending)
         os._exit(ending.status)
+
+    def redirect(self, descriptor: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._last_line == 2:
+            self._last_line = os.dup(2)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+
+    def end_now(self, ending: Ending) -> None:
+        self._forced = ending
+        self._force()
+
+    def _write_line(self, ending: Ending) -> None:
+        if ending.line:
+            line = f"{ending.line}\n".encode("utf-8", "backslashreplace")
+            with contextlib.suppress(OSError):
+                os.write(self._last_line, line)
 
     def stopped(self, number: int) -> Stopped:
         if self._number is None:
@@ -165,7 +222,7 @@ class Process:
             self._set_deadline(_PATIENCE, ending)
         else:
             line = ending.line and f"{ending.line} {_UNSAVED}"
-            self._set_deadline(_LONG_PATIENCE, ending._replace(line=line))
+            self._set_deadline(self.patience, ending._replace(line=line))
 
     def _set_deadline(self, seconds: float, ending: Ending) -> None:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
@@ -182,8 +239,7 @@ class Process:
         flushing.join(0.2)
         if os.isatty(1):
             os.write(1, _SHOW_CURSOR)
-        if self._forced.line:
-            os.write(2, f"{self._forced.line}\n".encode("utf-8", "backslashreplace"))
+        self._write_line(self._forced)
         os._exit(self._forced.status)
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import ProcessOptions
 from flaxae.commands.process import end_soon, stopped
+from flaxae.commands.several import Log
 from flaxae.config import TrainConfig
+from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
     from flaxae.training.loop import View
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ProcessOptions):
+class Options(ProcessOptions, ProcessesConfig):
     """Train an autoencoder, or continue the run that the workdir holds."""
 
     config: TrainConfig
@@ -33,15 +35,16 @@ def run(options: Options) -> int:
     from flaxae.api.train import train
     from flaxae.runs.stop_signal import StopSignal
     from flaxae.runs.workdir import PROFILE
+    from flaxae.training.processes import is_first
 
     config = options.config
-    start_jax(config.model, options.compilation_cache)
+    start_jax(config.model, options.compilation_cache, config.device.devices, options)
     terminate = StopSignal(signal.SIGTERM, signal.SIGHUP)
-    callbacks = [terminate, _Failure()]
+    callbacks = [terminate, Log(), _Failure()]
     trained = train(config, callbacks=callbacks, verbose=True, restart=options.restart)
     if terminate.received is not None:
         raise stopped(terminate.received)
-    if config.profile:
+    if config.profile and is_first():
         from flaxae.report.terminal import say, show_table
 
         folder = trained.workdir / PROFILE
@@ -59,6 +62,8 @@ def run(options: Options) -> int:
 
 class _Failure:
     """A callback that bounds the time in which the others clean up after an error."""
+
+    everywhere = True
 
     def on_end(self, view: "View") -> None:
         error = sys.exception()

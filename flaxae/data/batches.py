@@ -33,6 +33,27 @@ class Rows(NamedTuple):
     mask: Bool[AnyArray, " batch"]
 
 
+class Share(NamedTuple):
+    """The part of every batch that this process computes; of one process, the whole."""
+
+    process: int = 0
+    processes: int = 1
+    devices: int = 1  # of all processes together; each gets equally many examples
+
+    def of(self, batch: Rows) -> Rows:
+        """This process's rows; masked ones fill up a batch that does not divide."""
+        if self.processes == 1:
+            return batch
+        missing = -len(batch.mask) % self.devices
+        rows, mask = (np.pad(np.asarray(array), (0, missing)) for array in batch)
+        size = len(mask) // self.processes
+        inside = slice(self.process * size, (self.process + 1) * size)
+        return Rows(rows[inside], mask[inside])
+
+
+WHOLE = Share()
+
+
 def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " examples"]:
     """The order in which an epoch visits the examples: a function of its arguments only."""
     order = np.arange(examples, dtype=np.int32)
@@ -41,13 +62,18 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Int32[np.ndarray, " exa
 
 
 def training_batches(
-    split: Split, batch_size: int, seed: int, epoch: int, first_step: int = 0
+    split: Split,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
     """`training_rows` with their images and targets.
 
     The images of a large file are read ahead of the step, by threads.
     """
-    steps = list(training_rows(len(split.images), batch_size, seed, epoch, first_step))
+    steps = list(training_rows(len(split.images), batch_size, seed, epoch, first_step, share))
 
     def gather(step: int) -> Batch:
         rows = np.asarray(steps[step].rows)
@@ -60,7 +86,12 @@ def training_batches(
 
 
 def training_rows(
-    examples: int, batch_size: int, seed: int, epoch: int, first_step: int = 0
+    examples: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    share: Share = WHOLE,
 ) -> Iterator[Rows]:
     """Full batches of one epoch, from its step `first_step` on.
 
@@ -69,17 +100,28 @@ def training_rows(
     order = epoch_order(seed, epoch, examples)
     mask = np.ones(batch_size, bool)
     for step in range(first_step, examples // batch_size):
-        yield Rows(order[step * batch_size : (step + 1) * batch_size], mask)
+        yield share.of(Rows(order[step * batch_size : (step + 1) * batch_size], mask))
 
 
-def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(split: Split, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
     """All images in order; the last batch is padded with zeros, which the mask excludes."""
     count = len(split.images)
     for first in range(0, count, batch_size):
         rows = np.arange(first, first + batch_size, dtype=np.int32)
+        if share.processes > 1:
+            yield _masked_batch(split, share.of(Rows(rows, rows < count)))
+            continue
         inside = slice(first, min(first + batch_size, count))
         targets = None if split.targets is None else padded(split.targets[inside], batch_size)
         yield Batch(padded(split.images[inside], batch_size), rows, rows < count, targets)
+
+
+def _masked_batch(split: Split, part: Rows) -> Batch:
+    """These rows; any image fills the place of one that the mask excludes."""
+    rows, mask = np.asarray(part.rows), np.asarray(part.mask)
+    inside = np.where(mask, rows, 0)
+    targets = None if split.targets is None else split.targets[inside]
+    return Batch(split.gather(inside), rows, mask, targets)
 
 
 def pick_batch(split: Split, count: int) -> Batch:

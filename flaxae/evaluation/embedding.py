@@ -8,7 +8,7 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Float32
 
-from flaxae.data.batches import Batch, evaluation_batches
+from flaxae.data.batches import WHOLE, Batch, Share, evaluation_batches
 from flaxae.data.splits import Split
 from flaxae.errors import InputError
 from flaxae.training.step import Embedded
@@ -23,8 +23,12 @@ class Embedding(NamedTuple):
     errors: Float32[np.ndarray, " examples"]  # mean squared error, pixels in 0..1
 
 
-def embed_images(step: EmbedStep, state: TrainState, split: Split, batch_size: int) -> Embedding:
+def embed_images(
+    step: EmbedStep, state: TrainState, split: Split, batch_size: int, share: Share = WHOLE
+) -> Embedding:
     """The embedding of all images: the same for any batch size.
+
+    `step` takes this `share` of every batch, and returns the embedding of the whole.
 
     Raises:
         InputError: it has a number that is not finite; the message names the first such example.
@@ -32,14 +36,15 @@ def embed_images(step: EmbedStep, state: TrainState, split: Split, batch_size: i
     parts: list[Embedded] = []
     pending: list[Embedded] = []
     count = len(split.images)
-    for batch in evaluation_batches(split, min(batch_size, count)):
+    size = min(batch_size, count)
+    for batch in evaluation_batches(split, size, share):
         pending.append(step(state, batch))
         if len(pending) > 1:  # one batch late, so that the device never waits for the host
             parts.append(jax.device_get(pending.pop(0)))
     parts += jax.device_get(pending)
-    embedding = Embedding(  # without the padding of the last batch
-        np.concatenate([part.vectors for part in parts])[:count],
-        np.concatenate([part.errors for part in parts])[:count],
+    embedding = Embedding(  # without the padding
+        np.concatenate([part.vectors[:size] for part in parts])[:count],
+        np.concatenate([part.errors[:size] for part in parts])[:count],
     )
     _refuse_non_finite(embedding)
     return embedding

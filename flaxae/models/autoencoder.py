@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from flaxae.models.options import ComputeConfig, Shape
+from flaxae.models.randomness import example_keys
 
 Images = Float[Array, "batch height width channels"]
 Embedding = Float[Array, "batch dimensions"]
@@ -33,7 +34,8 @@ class Autoencoder(nn.Module):
         """Logits of the reconstruction, float32; `train` turns dropout and latent noise on."""
         embedding = self.encode(images, train)
         if train and self.latent_noise:
-            noise = jax.random.normal(self.make_rng("dropout"), embedding.shape)
+            keys = example_keys(self, len(embedding))
+            noise = jax.vmap(lambda key: jax.random.normal(key, embedding.shape[1:]))(keys)
             embedding += self.latent_noise * noise
         return self.decode(embedding, train)
 

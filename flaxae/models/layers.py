@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from flaxae.models import ops
 from flaxae.models.ops import plain
 from flaxae.models.options import ComputeConfig
+from flaxae.models.randomness import Dropout
 
 Images = Float[Array, "batch _ _ _"]  # in the layout of the computation
 Rows = Float[Array, "batch _"]
@@ -104,7 +105,7 @@ class UpsampleHead(nn.Module):
         if _is_watched(self) or (train and self.dropout_rate > 0):
             y = plain.conv_transpose(x, *up, stride=2, activation=activation, layout=layout)
             self.sow("intermediates", "activation", y)
-            y = nn.Dropout(self.dropout_rate)(y, deterministic=not train)
+            y = Dropout(self.dropout_rate)(y, deterministic=not train)
             y = plain.conv_transpose(y, *out, stride=1, activation="identity", layout=layout)
             return plain.center_crop(y, size, layout)
         return _ops(self).upsample_head(

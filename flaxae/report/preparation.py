@@ -14,9 +14,20 @@ from flaxae.data.store.entries import display
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """Shows the progress and the remarks of the data's preparation."""
-    logger, handler = logging.getLogger("flaxae.data"), _OnStderr()
-    level, token = logger.level, display.set(_bar)
+    """Shows the progress and the remarks of the data's preparation, and who is waited for."""
+    token = display.set(_bar)
+    try:
+        with _told("flaxae.data"), _told("flaxae.processes"):
+            yield
+    finally:
+        display.reset(token)
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Shows what the logger of this name says."""
+    logger, handler = logging.getLogger(name), _OnStderr()
+    level = logger.level
     propagated, logger.propagate = logger.propagate, False  # TFDS gives the root logger a handler
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -26,7 +37,6 @@ def shown() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.propagate = propagated
         logger.setLevel(level)
-        display.reset(token)
 
 
 class _OnStderr(logging.Handler):

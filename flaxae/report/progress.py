@@ -31,14 +31,18 @@ class TrainingDisplay:
     A terminal also gets a progress bar; a file or a pipe gets the lines only.
     """
 
+    everywhere = True
+
     def __init__(self) -> None:
         self._bar: Progress | None = None
 
     def on_start(self, view: View) -> None:
         """The device, the data and the model, and where the run continues."""
         task = view.task
-        devices = jax.devices()
-        say(f"device    {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
+        placement, first = task.trainer.placement, jax.devices()[0]
+        several = placement.share.processes
+        where = f", in {several} processes" if several > 1 else ""
+        say(f"device    {placement.mesh.size} x {first.device_kind} ({first.platform}){where}")
         sizes = ", ".join(f"{name} {len(s.images):,}" for name, s in task.splits.items())
         shape = _shape(task.model.image_shape)
         name, batch_size = view.config.data.dataset, task.trainer.batch_size

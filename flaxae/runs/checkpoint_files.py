@@ -67,7 +67,7 @@ def write(folder: Path, arrays: Mapping[str, Any], metadata: Metadata) -> None:
     try:
         _require_room(unfinished, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)))
         custom: Any = dict(metadata)
-        with _orbax(), ocp.Context(async_options=_FOLDERS_FIRST):
+        with _orbax():
             ocp.save(
                 str(unfinished),
                 dict(arrays),
@@ -188,10 +188,36 @@ def _orbax() -> Iterator[None]:
         handlers = list(logging.root.handlers)
         log.addFilter(silence)
         try:
-            yield
+            with _alone() as options, ocp.Context(async_options=_FOLDERS_FIRST, **options):
+                yield
         finally:
             log.removeFilter(silence)
             logging.root.handlers[:] = [h for h in logging.root.handlers if h in handlers]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[dict[str, Any]]:
+    """Options by which Orbax does not wait for the other processes of a run.
+
+    Every process has all the weights, so one of them writes them, and each reads them for itself.
+    """
+    if jax.process_count() == 1:
+        yield {}
+        return
+    from orbax.checkpoint.experimental.v1._src.saving import execution
+
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"flaxae-{own}"
+    )
+    # It compares the processes' paths by a collective, whatever the options say, in the thread that
+    # saves: between those of the training steps, where gloo and NCCL mistake one for another.
+    check = execution._check_directory_consistency
+    execution._check_directory_consistency = lambda directory: None
+    try:
+        yield {"multiprocessing_options": options}
+    finally:
+        execution._check_directory_consistency = check
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:

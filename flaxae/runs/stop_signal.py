@@ -15,6 +15,8 @@ class StopSignal:
     thread, where Python allows no handlers, it does nothing.
     """
 
+    everywhere = True
+
     def __init__(self, *numbers: signal.Signals) -> None:
         self.received: int | None = None
         self._numbers = numbers

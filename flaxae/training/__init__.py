@@ -114,11 +114,63 @@ class DeviceConfig(Options):
     has the room; without a value: on."""
     steps_per_call: int | None = field(default=None, metadata={"changeable": True})
     """Training steps in a call (none: about 50; on a CPU 10; 1 to profile)."""
+    devices: int | None = field(default=None, metadata={"changeable": True})
+    """Devices of each process that share every batch (none: all; on a CPU one for each core, or one
+    in each of several processes)."""
 
     def check(self) -> None:
+        if self.devices is not None:
+            require(self.devices >= 1, "--devices", self.devices, "a whole number from 1")
         if self.steps_per_call is not None:
             fits = self.steps_per_call >= 1
             require(fits, "--steps-per-call", self.steps_per_call, "a whole number from 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessesConfig(Options):
+    """Several processes.
+
+    Raises:
+        InputError: the three that name the processes are not given together.
+
+    Example:
+        >>> from flaxae.training import ProcessesConfig
+        >>> ProcessesConfig(coordinator="10.0.0.1:1234", processes=2, process_id=0).is_wanted
+        True
+    """
+
+    distributed: bool = False
+    """Train in several processes, which SLURM, Open MPI, Kubernetes or a TPU pod has started."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where nothing of that kind tells it; the port is free there."""
+    processes: int | None = None
+    """Number of processes, with --coordinator."""
+    process_id: int | None = None
+    """Number of this process, from 0, with --coordinator."""
+    wait_minutes: float = 5.0
+    """Minutes that a process which is late or slow is waited for."""
+
+    def check(self) -> None:
+        given = [self.coordinator, self.processes, self.process_id]
+        flags = "--coordinator, --processes and --process-id"
+        together = all(v is None for v in given) or None not in given
+        require(together, flags, ", ".join(map(str, given)), "all three, or none")
+        require(
+            0 < self.wait_minutes < 10**6, "--wait-minutes", self.wait_minutes, "minutes above 0"
+        )
+        if self.coordinator is None or self.processes is None or self.process_id is None:
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        fits = host != "" and port.isdecimal() and 0 < int(port) < 2**16
+        require(fits, "--coordinator", self.coordinator, "HOST:PORT, as 10.0.0.1:1234")
+        require(self.processes >= 1, "--processes", self.processes, "a whole number from 1")
+        inside = 0 <= self.process_id < self.processes
+        require(inside, "--process-id", self.process_id, f"0 to {self.processes - 1}")
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there are several processes."""
+        return self.distributed or self.coordinator is not None
 
 
 def positive(value: float) -> bool:

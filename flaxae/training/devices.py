@@ -2,16 +2,21 @@
 
 import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flaxae.data.batches import WHOLE, Batch, Share
 from flaxae.data.splits import Split
 from flaxae.errors import InputError, absolute_path
 from flaxae.models import ops
 from flaxae.models.options import ComputeConfig, ModelConfig, Shape
-from flaxae.training import DataOnDevice, DeviceConfig
+from flaxae.training import DataOnDevice, DeviceConfig, processes
 from flaxae.training.parts import AXIS, BatchSums, across_devices, in_micro_batches
 
 # Images in a micro-batch: as many as fit a core's cache (benchmarks/scaling), in numbers of the
@@ -28,10 +33,43 @@ class Placement(NamedTuple):
     micro_batch: int | None  # images that a device computes at once; None: its whole share
     steps_per_call: int  # training steps in one call of a compiled program
     adaptable: bool = False  # a few steps less in a call are as good
+    share: Share = WHOLE  # of this process
 
     def replicate(self, tree: Any) -> Any:
-        """The arrays of a tree on every device."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """The arrays of a tree, the same in every process, on every device."""
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if self.share.processes == 1:
+            return jax.device_put(tree, everywhere)
+
+        def put(leaf: Any) -> jax.Array:
+            # Not by device_put, which compares the processes' values by a collective of its own.
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                data = put(jax.random.key_data(leaf))
+                return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+            return jax.make_array_from_process_local_data(everywhere, np.asarray(leaf))
+
+        return jax.tree.map(put, tree)
+
+    def together(self, batches: Any, axis: int = 0) -> Any:
+        """The shares of all processes as one batch; `axis` is that of the examples.
+
+        In a run of one process, a batch stays as it is and is divided by the program.
+        """
+        if self.share.processes == 1:
+            return batches
+        divided = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+        put = partial(jax.make_array_from_process_local_data, divided)
+        return jax.tree.map(lambda leaf: put(np.asarray(leaf)), batches)
+
+    def each_example(self, step: Callable[[Any, Batch], Any]) -> Callable[[Any, Batch], Any]:
+        """The jitted `step(state, batch)`, whose results have an entry for each example.
+
+        In a run of several processes, each computes its share of the batch, and has all results.
+        """
+        if self.share.processes == 1:
+            return jax.jit(step)
+        jitted = jax.jit(step, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
+        return lambda state, batch: jitted(state, self.together(batch))
 
     def divide(self, sums: BatchSums) -> BatchSums:
         """`sums` over a batch, computed in parts."""
@@ -41,14 +79,17 @@ class Placement(NamedTuple):
 
 
 def configure_jax(
-    model: type[ModelConfig] | ModelConfig, compilation_cache: str | None = None
+    model: type[ModelConfig] | ModelConfig,
+    compilation_cache: str | None = None,
+    devices: int | None = None,
 ) -> None:
     """Sets what has to be set before JAX is used; the command line calls it, the API does not.
 
-    On a CPU, a model that asks for it gets one virtual device for each core, which the devices of a
-    run then share. Compiled programs are kept in the folder `compilation_cache` (None: flaxae in
-    the user's cache folder; "off": nowhere), so that later processes load them. Where JAX has been
-    used already, or an environment variable of JAX sets the same, that setting stays.
+    On a CPU, there are then as many virtual devices as `devices` says; without it one for each core
+    where the model asks for that, else one. Compiled programs are kept in the folder
+    `compilation_cache` (None: flaxae in the user's cache folder; "off": nowhere), so that later
+    processes load them. Where JAX has been used already, or an environment variable of JAX sets the
+    same, that setting stays.
 
     Raises:
         InputError: `compilation_cache` is a file.
@@ -57,12 +98,15 @@ def configure_jax(
         >>> import flaxae
         >>> flaxae.configure_jax(flaxae.ConvolutionalConfig, compilation_cache="off")
     """
-    if model.device_per_core and jax.config.jax_num_cpu_devices < 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if (devices or model.device_per_core) and jax.config.jax_num_cpu_devices < 1:
         with contextlib.suppress(RuntimeError):  # JAX has been used
-            jax.config.update("jax_num_cpu_devices", cores)
+            jax.config.update("jax_num_cpu_devices", devices or _cores())
     if compilation_cache != "off" and not jax.config.jax_compilation_cache_dir:
         _keep_compiled_programs(compilation_cache)
+
+
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _keep_compiled_programs(folder: str | None) -> None:
@@ -77,11 +121,15 @@ def _keep_compiled_programs(folder: str | None) -> None:
 
 
 def fits_on_device(choice: DataOnDevice, split: Split) -> bool:
-    """Whether the images of a split are to be kept on the device.
+    """Whether the images of a split are to be kept on the device, in every process.
 
     "auto": on an accelerator whose free memory is at least twice their size, because the rest is
     for the model.
     """
+    return all(processes.gather("the room on the devices", _fits_here(choice, split)))
+
+
+def _fits_here(choice: DataOnDevice, split: Split) -> bool:
     if choice != "auto":
         return choice in ("on", True)
     if jax.default_backend() == "cpu":
@@ -100,18 +148,36 @@ def place(
     *,
     single_steps: bool = False,
 ) -> Placement:
-    """All devices; micro-batches if the kernels are those made for a CPU's cache.
+    """The devices of a run; micro-batches if the kernels are those made for a CPU's cache.
 
     `single_steps` asks for one step in a call unless `device` says how many.
+
+    Raises:
+        InputError: there are fewer devices than `device` asks for.
     """
     platform = jax.default_backend()
     in_cache = ops.operations(compute.kernels, platform) is ops.cpu
     numbers = model.largest_array(image_shape)
     fitting = numbers and min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_NUMBERS // numbers))
     steps = _STEPS_ON_CPU if platform == "cpu" else _STEPS_ON_ACCELERATORS
+    mesh = Mesh(_chosen_devices(device.devices), (AXIS,))
     return Placement(
-        Mesh(jax.devices(), (AXIS,)),
+        mesh,
         micro_batch=fitting if in_cache else None,
         steps_per_call=device.steps_per_call or (1 if single_steps else steps),
         adaptable=device.steps_per_call is None,
+        share=Share(processes.index(), processes.count(), mesh.size),
     )
+
+
+def _chosen_devices(count: int | None) -> list[Any]:
+    """Of each process, the first `count`."""
+    found = jax.local_devices()
+    if count is not None and count > len(found):
+        kind = found[0].platform
+        raise InputError(
+            f"--devices got {count}, and JAX finds {len(found)} here ({kind}); "
+            "give a smaller number, or leave it out for all"
+        )
+    every = [jax.local_devices(process_index=index) for index in range(processes.count())]
+    return [device for devices in every for device in devices[:count]]

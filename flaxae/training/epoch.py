@@ -62,9 +62,10 @@ class Trainer:
     ) -> None:
         self.batch_size = min(batch_size, len(split.images))
         self.steps_per_epoch = len(split.images) // self.batch_size
+        self.placement = placement
         self._split = split
         self._seed = seed
-        self._rng = rng
+        self._rng = rng if placement.share.processes == 1 else placement.replicate(rng)
         most = min(placement.steps_per_call, self.steps_per_epoch)
         self._steps_per_call = even(self.steps_per_epoch, most) if placement.adaptable else most
         self._resident = None
@@ -85,7 +86,8 @@ class Trainer:
             return
         part = next(self._steps(epoch=1, first_step=0))
         for steps in {*self._sizes(0), *self._sizes(first_step)}:
-            lowered = self._jitted.lower(state, stack([part] * steps), self._rng, self._resident)
+            batches = self._together([part] * steps)
+            lowered = self._jitted.lower(state, batches, self._rng, self._resident)
             self._compiled[steps] = lowered.compile()
 
     def programs(self) -> list[str]:
@@ -116,10 +118,13 @@ class Trainer:
     def _calls(self, epoch: int, first_step: int) -> Iterator[Batch | Rows]:
         steps = self._steps(epoch, first_step)
         for size in self._sizes(first_step):
-            yield stack(list(itertools.islice(steps, size)))
+            yield self._together(list(itertools.islice(steps, size)))
+
+    def _together(self, parts: list[Any]) -> Any:
+        return self.placement.together(stack(parts), axis=1)
 
     def _steps(self, epoch: int, first_step: int) -> Iterator[Batch] | Iterator[Rows]:
-        order = (self.batch_size, self._seed, epoch, first_step)
+        order = (self.batch_size, self._seed, epoch, first_step, self.placement.share)
         if self._resident is not None:
             return training_rows(len(self._split.images), *order)
         return training_batches(self._split, *order)

@@ -15,6 +15,7 @@ from flax.training.train_state import TrainState
 from flaxae.data.splits import Split
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.training.epoch import Call, EpochSums, Trainer, require_finite
+from flaxae.training.processes import Agreement, gather, local
 from flaxae.training.state import Rngs, evaluated, named_leaves
 from flaxae.training.step import activations
 from flaxae.training.validation import EvalStep, evaluate
@@ -88,12 +89,16 @@ class View:
 class Callback:
     """What listens to training: any object with some of these methods, of this class or not.
 
+    In a run of several processes, process 0 calls it, and every process if it has `everywhere`.
+
     Example:
         >>> class Patience(Callback):
         ...     def on_epoch(self, view):
         ...         losses = [record["validation_loss"] for record in view.history]
         ...         return min(losses) not in losses[-5:]
     """
+
+    everywhere = False
 
     def on_start(self, view: View) -> None:
         """Called before the first step."""
@@ -158,27 +163,30 @@ def fit(
 
 
 def _run_epochs(view: View, notify: Callable[[str, View], bool]) -> View:
-    task = view.task
+    task, agreement = view.task, Agreement()
     if view.epoch < task.epochs:
         task.trainer.compile(view.state, view.sums.steps)
+        gather("the first step")
     while view.epoch < task.epochs:
         start, first_step = time.perf_counter(), view.sums.steps
-        view, stop = _train_epoch(view, notify)
+        view, stop = _train_epoch(view, notify, agreement)
         if view.sums.steps < task.trainer.steps_per_epoch:
             return dataclasses.replace(view, status="stopped")
         steps = view.sums.steps - first_step
         speed = steps * task.trainer.batch_size / (time.perf_counter() - start)
         try:
-            view = _complete_epoch(view, speed, start, notify)
+            view = _complete_epoch(view, speed, start, notify, agreement)
         except _ValidationStopped:
             return dataclasses.replace(view, status="stopped")
-        stop |= notify("on_epoch", view)
+        stop = agreement.now(stop | notify("on_epoch", view))
         if stop and view.epoch < task.epochs:
             return dataclasses.replace(view, status="stopped")
     return dataclasses.replace(view, status="finished")
 
 
-def _train_epoch(view: View, notify: Callable[[str, View], bool]) -> tuple[View, bool]:
+def _train_epoch(
+    view: View, notify: Callable[[str, View], bool], agreement: Agreement
+) -> tuple[View, bool]:
     """The remaining steps of an epoch; also tells whether a callback stopped training."""
     trainer, first, stopped = view.task.trainer, view.step - view.sums.steps, False
     done = view.sums.steps
@@ -194,7 +202,7 @@ def _train_epoch(view: View, notify: Callable[[str, View], bool]) -> tuple[View,
             call_steps=call.steps,
             images_per_second=call.images_per_second,
         )
-        stopped = notify("on_call", seen)
+        stopped = agreement.soon(notify("on_call", seen))
         return stopped
 
     state, sums = trainer.run_epoch(view.state, view.epoch + 1, view.sums, on_call)
@@ -206,14 +214,18 @@ class _ValidationStopped(Exception):
 
 
 def _complete_epoch(
-    view: View, speed: float, start: float, notify: Callable[[str, View], bool]
+    view: View,
+    speed: float,
+    start: float,
+    notify: Callable[[str, View], bool],
+    agreement: Agreement,
 ) -> View:
     """Validates, checks that all numbers are finite, and adds the epoch's record."""
     task, epoch, evaluated = view.task, view.epoch + 1, view.evaluated
     validation = task.splits["validation"]
 
     def after_batch() -> None:
-        if notify("on_validation", view):
+        if agreement.soon(notify("on_validation", view)):
             raise _ValidationStopped
 
     quality = evaluate(
@@ -223,8 +235,10 @@ def _complete_epoch(
         task.trainer.batch_size,
         task.rngs.evaluate,
         after_batch,
+        task.trainer.placement.share,
     )
     require_finite(quality["loss"], f"the validation loss after epoch {epoch}")
+    evaluated = local(evaluated)
     parameters = named_leaves(evaluated.params)
     watched = named_leaves(_jitted_activations(evaluated, validation.images[:_WATCHED]))
     # The loss alone is not enough: on a CPU the maximum of a pooling ignores NaN.
@@ -261,5 +275,7 @@ def _record(
 
 def _notify(callbacks: Sequence[Any], event: str, view: View) -> bool:
     """Calls every callback that has the method; whether one of them returned True."""
+    if (own := local(view.state)) is not view.state:
+        view = dataclasses.replace(view, state=own)
     answers = [getattr(callback, event)(view) for callback in callbacks if hasattr(callback, event)]
     return any(answer is not None and bool(answer) for answer in answers)

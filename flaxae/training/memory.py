@@ -38,7 +38,7 @@ def estimate(
     images: int,
     placement: Placement,
 ) -> Needed:
-    """What one training step needs on all devices of this machine.
+    """What one training step needs on all devices of this process.
 
     `images` is the size of the training split. Nothing is computed: only shapes are traced.
     """
@@ -49,14 +49,16 @@ def estimate(
 
     one = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     params, layers = jax.eval_shape(params_and_layers, jax.random.key(0), one)
-    devices = placement.mesh.size
+    processes = placement.share.processes
+    devices = placement.mesh.size // processes
     # The weights, their gradients, two moments; each device has all of them.
     copies = 4 + bool(optimizer.ema_decay)
     weights = copies * _bytes(params) * devices
-    batch = min(optimizer.batch_size, images)
+    whole = min(optimizer.batch_size, images)
+    batch = math.ceil(whole / processes)
     at_once = math.ceil(batch / devices)
     at_once = min(at_once, placement.micro_batch or at_once)
-    steps = min(placement.steps_per_call, images // batch)
+    steps = min(placement.steps_per_call, images // whole)
     # The layers' activations and their gradients; the next call's images are made ready
     # while the device has those of this one.
     activations = 2 * _bytes(layers) * at_once * devices

@@ -21,8 +21,8 @@ AXIS = "data"  # of the mesh of devices that share a batch
 class Keys(NamedTuple):
     """Single-use keys of one step."""
 
-    noise: Key[Array, ""]  # the same in every part, because an example's noise depends on its row
-    dropout: Key[Array, ""]  # a different one in every part
+    noise: Key[Array, ""]  # the same in every part, because what is drawn depends on the row
+    dropout: Key[Array, ""]  # another in every part, for layers that know no rows, such as flax's
 
 
 BatchSums = Callable[[Any, Batch, Keys], Any]

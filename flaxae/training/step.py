@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, Shaped, UInt8
 from flaxae.data.batches import AnyArray, Batch, Rows
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import EXTRAS, extras_of
+from flaxae.models.randomness import EXAMPLES
 from flaxae.objectives import LOSSES, MEASURES, ObjectiveConfig, find
 from flaxae.objectives.corruptions import add_noise, corrupt
 from flaxae.objectives.measures import DERIVED, Sums, masked_sums, mean_squared_error
@@ -56,9 +57,10 @@ def gradient_sums(
     inputs = corrupt(images, batch.rows, keys.noise, config)
 
     def loss_sum(params: optax.Params) -> tuple[Float[Array, ""], Sums]:
-        rngs = {"dropout": keys.dropout}
+        variables = {"params": params, EXAMPLES: {"rows": batch.rows}}
+        rngs = {"dropout": keys.dropout, EXAMPLES: keys.noise}
         logits, collections = state.apply_fn(
-            {"params": params}, inputs, train=True, rngs=rngs, mutable=[EXTRAS]
+            variables, inputs, train=True, rngs=rngs, mutable=[EXTRAS]
         )
         values = _objective_values(config, logits, targets, collections)
         sums = masked_sums(values, batch.mask)

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from flaxae.data.batches import (
+    Share,
     epoch_order,
     evaluation_batches,
     padded,
@@ -64,6 +66,27 @@ def test_targets_stay_with_their_images():
         assert batch.targets is not None
         assert batch.targets.shape == batch.images.shape
         np.testing.assert_array_equal(batch.targets[batch.mask], 100 + batch.images[batch.mask])
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 1), (2, 2), (2, 8), (3, 3)])
+def test_the_shares_of_all_processes_are_every_batch(processes, devices):
+    """In the order of one process; what fills up is masked, and each device gets equally many."""
+    split = numbered(11, with_targets=True)
+    shares = [Share(process, processes, devices) for process in range(processes)]
+    for batches in (
+        lambda share: list(training_batches(split, 5, 0, 1, share=share)),
+        lambda share: list(evaluation_batches(split, 5, share)),
+    ):
+        parts = list(zip(*map(batches, shares), strict=True))
+        for whole, divided in zip(batches(Share()), parts, strict=True):
+            rows = np.concatenate([part.rows[part.mask] for part in divided])
+            np.testing.assert_array_equal(rows, whole.rows[whole.mask])
+            for part in divided:
+                assert processes == 1 or len(part.mask) % (devices // processes) == 0
+                images = part.images[part.mask].ravel()
+                np.testing.assert_array_equal(images, part.rows[part.mask])
+                np.testing.assert_array_equal(part.targets[part.mask].ravel(), 100 + images)
+        assert len({len(part.mask) for divided in parts for part in divided}) == 1
 
 
 def test_a_picked_batch_has_every_class():

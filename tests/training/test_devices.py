@@ -81,6 +81,14 @@ def test_micro_batches_of_larger_arrays_are_smaller(height, width, filters, imag
     assert placement(model, shape=(height, width, 3)).micro_batch == images
 
 
+def test_the_number_of_devices_can_be_limited():
+    assert placement(devices=1).mesh.devices.tolist() == jax.devices()[:1]
+    with pytest.raises(InputError, match=r"--devices got 3, and JAX finds 2 here \(cpu\)"):
+        placement(devices=3)
+    with pytest.raises(InputError, match="--devices got 0"):
+        placement(devices=0)
+
+
 def test_all_devices_are_used():
     assert placement().mesh.size == jax.device_count() == 2
 
@@ -88,7 +96,7 @@ def test_all_devices_are_used():
 @pytest.mark.parametrize(
     ("model", "devices"), [("ConvolutionalConfig", 2), ("FullyConnectedConfig", 1)]
 )
-@pytest.mark.parametrize("form", ["{}", "{}()"], ids=["class", "instance"])
+@pytest.mark.parametrize("form", ["{}", "{}()", "{}, devices=5"], ids=["class", "instance", "5"])
 def test_one_device_for_each_core_where_that_is_faster(model, devices, form):
     """In its own process, because the number of devices is fixed once JAX has been used."""
     program = (
@@ -98,6 +106,7 @@ def test_one_device_for_each_core_where_that_is_faster(model, devices, form):
         "print(jax.device_count())"
     )
     environment = {key: os.environ[key] for key in os.environ.keys() - {"JAX_NUM_CPU_DEVICES"}}
+    devices = 5 if "devices" in form else devices
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )

@@ -22,8 +22,8 @@ KEYS = Keys(jax.random.key(1), jax.random.key(2))
 SUMS = partial(gradient_sums, config=ObjectiveConfig(noise_factor=0.3))
 
 
-def new_state(dropout_rate=0.0):
-    config = ConvolutionalConfig(filters=(3, 2), dropout_rate=dropout_rate)
+def new_state(**random):
+    config = ConvolutionalConfig(filters=(3, 2), **random)
     model = config.build(ComputeConfig(), IMAGES.shape[1:])
     return create_train_state(model, make_optimizer(OptimizerConfig(), 1), make_rngs(0).init)
 
@@ -93,16 +93,29 @@ def test_targets_are_divided_with_their_images(mesh):
     assert_same_sums(jax.jit(variants(mesh)[name])(state, batch, KEYS), whole, name)
 
 
-def test_every_part_drops_different_units(mesh):
-    """Two equal halves of a batch give twice the sum of one half only if both drop the same."""
-    state = new_state(dropout_rate=0.5)
+@pytest.mark.parametrize("random", [{"dropout_rate": 0.5}, {"latent_noise": 0.5}], ids=str)
+def test_every_part_draws_for_its_examples_what_the_whole_does(mesh, random):
+    state = new_state(**random)
+    whole = jax.jit(SUMS)(state, BATCH, KEYS)
+    other = jax.jit(SUMS)(state, BATCH._replace(rows=BATCH.rows + 1), KEYS)
+    assert float(other.values["loss"]) != pytest.approx(float(whole.values["loss"]), rel=1e-4)
+    for name, sums in variants(mesh).items():
+        assert_same_sums(jax.jit(sums)(state, BATCH, KEYS), whole, name)
+
+
+def test_layers_that_know_no_rows_drop_different_units_in_every_part(mesh):
+    """Two equal halves give twice the sum of one half only if both drop the same."""
+
+    def sums(state, batch, keys):
+        kept = jax.random.bernoulli(keys.dropout, 0.5, batch.images.shape)
+        return {"kept": jnp.sum(kept * jnp.float32(batch.images))}
+
     rows = np.array([0, 1, 2, 0, 1, 2], np.int32)
     twice = Batch(IMAGES[rows], rows, np.ones(6, bool))
     once = jax.tree.map(lambda x: x[:3], twice)
-    for sums in (in_micro_batches(SUMS, 3), across_devices(SUMS, mesh)):
-        double = 2 * float(jax.jit(SUMS)(state, once, KEYS).values["loss"])
-        parts = float(jax.jit(sums)(state, twice, KEYS).values["loss"])
-        assert parts != pytest.approx(double, rel=1e-4)
+    for divided in (in_micro_batches(sums, 3), across_devices(sums, mesh)):
+        parts = float(jax.jit(divided)(None, twice, KEYS)["kept"])
+        assert parts != pytest.approx(2 * float(sums(None, once, KEYS)["kept"]), rel=1e-4)
 
 
 def test_padding_is_masked():

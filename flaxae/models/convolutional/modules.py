@@ -17,6 +17,7 @@ from flaxae.models.layers import (
     to_layout,
 )
 from flaxae.models.options import ComputeConfig, Shape
+from flaxae.models.randomness import Dropout
 
 
 class Encoder(nn.Module):
@@ -31,7 +32,7 @@ class Encoder(nn.Module):
         self.blocks = [EncoderBlock(f, self.config, self.compute) for f in filters]
         common = (self.config.activation, self.compute)
         self.dense = [Dense(units, *common) for units in self.config.dense_units]
-        self.dropout = nn.Dropout(self.config.dropout_rate)
+        self.dropout = Dropout(self.config.dropout_rate)
         if self.config.latent_dim is not None:
             self.to_latent = Dense(self.config.latent_dim, "identity", self.compute)
 
@@ -59,7 +60,7 @@ class EncoderBlock(nn.Module):
             self.layers = [Conv(*common), ConvMaxPool(*common)]
         else:
             self.layers = [Conv(*common), Conv(*common), Conv(*common, stride=2)]
-        self.dropout = nn.Dropout(self.config.dropout_rate)
+        self.dropout = Dropout(self.config.dropout_rate)
 
     def __call__(self, x: Float[Array, "batch _ _ _"], train: bool) -> Float[Array, "batch _ _ _"]:
         for layer in self.layers:
@@ -84,7 +85,7 @@ class Decoder(nn.Module):
         if self._has_vector():
             self.from_latent = Dense(math.prod(self.code_shape()), *common)
         self.layers = [ConvTranspose(filters, *common) for filters in reversed(others)]
-        self.dropout = nn.Dropout(self.config.dropout_rate)
+        self.dropout = Dropout(self.config.dropout_rate)
         rate = self.config.dropout_rate
         self.head = UpsampleHead(first, common[0], rate, self.image_shape, self.compute)
 

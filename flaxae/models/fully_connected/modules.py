@@ -8,6 +8,7 @@ from flaxae.models.autoencoder import Embedding, Images
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.models.layers import Dense
 from flaxae.models.options import ComputeConfig, Shape
+from flaxae.models.randomness import Dropout
 
 
 class Encoder(nn.Module):
@@ -20,7 +21,7 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         common = (self.config.activation, self.compute)
         self.layers = [Dense(units, *common) for units in self.config.hidden_units]
-        self.dropout = nn.Dropout(self.config.dropout_rate)
+        self.dropout = Dropout(self.config.dropout_rate)
         if self.config.latent_dim is not None:
             self.to_latent = Dense(self.config.latent_dim, "identity", self.compute)
 
@@ -43,7 +44,7 @@ class Decoder(nn.Module):
         if self.config.latent_dim is not None:
             units = [*units, last]
         self.layers = [Dense(u, self.config.activation, self.compute) for u in reversed(units)]
-        self.dropout = nn.Dropout(self.config.dropout_rate)
+        self.dropout = Dropout(self.config.dropout_rate)
         self.pixels = Dense(math.prod(self.image_shape), "identity", self.compute)
 
     def __call__(self, embedding: Embedding, train: bool) -> Images:
