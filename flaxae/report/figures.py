@@ -45,6 +45,20 @@ def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image
     return Image.fromarray(image, "RGB")
 
 
+def scaled_down(
+    images: UInt8[np.ndarray, "examples _ _ _"], height: int, width: int
+) -> UInt8[np.ndarray, "examples _ _ _"]:
+    """The images in a smaller size, in RGB, or in gray: the mean of other numbers of channels."""
+    if images.shape[-1] not in (1, 3):
+        images = images.mean(-1, keepdims=True).round().astype(np.uint8)
+    if images.shape[1:3] == (height, width):
+        return images
+    # A box filter, because it does not overshoot: light strokes keep their brightness.
+    pictures = [Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i) for i in images]
+    arrays = [np.asarray(p.resize((width, height), Image.Resampling.BOX)) for p in pictures]
+    return np.stack(arrays).reshape(len(images), height, width, -1)
+
+
 def png(picture: Image.Image) -> bytes:
     """The picture as a PNG file."""
     buffer = io.BytesIO()
