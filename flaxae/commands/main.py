@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from flaxae.commands import data, embed, evaluate, reconstruct, train
+from flaxae.commands import data, embed, evaluate, reconstruct, report, train
 from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
 from flaxae.commands.output import write_any_text
@@ -21,6 +21,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "reconstruct": reconstruct,
     "embed": embed,
+    "report": report,
     "data": data,
 }
 
