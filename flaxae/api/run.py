@@ -415,9 +415,7 @@ class Run:
     def _inspect(self) -> InspectStep:
         return jax.jit(inspect_step)
 
-    def _example_rows(
-        self, split: str, examples: int, images: Any = None
-    ) -> dict[str, np.ndarray]:
+    def _example_rows(self, split: str, examples: int, images: Any = None) -> dict[str, np.ndarray]:
         """Some images, equally many of each class, and their reconstructions."""
         part = self._split(split, images, None)
         noise_factor = self.config.objective.noise_factor

@@ -35,8 +35,7 @@ class Options(ImageOptions):
 
 def run(options: Options) -> int:
     """Writes the page and prints its path."""
-    from pathlib import Path
-
+    from flaxae.api.comparison import FILE, write_comparison
     from flaxae.api.load import load
     from flaxae.api.report import report_target
     from flaxae.commands.jax_start import start_jax
@@ -47,19 +46,20 @@ def run(options: Options) -> int:
 
     folders = [run_folder(folder) for folder in options.compare or (options.workdir,) if folder]
     overwrite = options.overwrite
-    if options.output is not None:
-        # A file that is named is refused before the runs are opened, which takes seconds.
-        report_target(Path(), options.output, overwrite=overwrite)
+    output = options.output or (None if options.compare is None else FILE)
+    # Refused before the runs are opened, which takes seconds.
+    report_target(folders[0], output, overwrite=overwrite)
     start_jax(read_config(folders[0]).model, options.compilation_cache)
     runs = [load(folder, options.checkpoint) for folder in folders]
-    if options.compare is not None:
-        raise NotImplementedError
-    path = runs[0].report(
-        options.output,
-        options.split,
-        images=options.images,
-        thumbnails=options.thumbnails,
-        overwrite=overwrite,
-    )
+    if options.compare is None:
+        path = runs[0].report(
+            output,
+            options.split,
+            images=options.images,
+            thumbnails=options.thumbnails,
+            overwrite=overwrite,
+        )
+    else:
+        path = write_comparison(runs, output, options.split, overwrite=overwrite)
     say(f"{path}  {size_text(path.stat().st_size)}", "open it in any browser; it needs no network")
     return 0

@@ -12,6 +12,7 @@ from flaxae.commands.process import end_soon, stopped
 from flaxae.config import TrainConfig
 
 if TYPE_CHECKING:
+    from flaxae.api.run import Run
     from flaxae.training.loop import View
 
 
@@ -22,6 +23,8 @@ class Options(ProcessOptions):
     config: TrainConfig
     restart: bool = False
     """Give the folder of an earlier run another name, and start anew."""
+    report: bool = True
+    """Write a small report.html, which shows the run, into the workdir at the end."""
 
 
 def run(options: Options) -> int:
@@ -41,6 +44,8 @@ def run(options: Options) -> int:
     trained = train(config, callbacks=callbacks, verbose=True, restart=options.restart)
     if terminate.received is not None:
         raise stopped(terminate.received)
+    if options.report:
+        _write_report(trained)
     if config.profile:
         from flaxae.report.terminal import say, show_table
 
@@ -55,6 +60,24 @@ def run(options: Options) -> int:
             f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev",
         )
     return 0
+
+
+def _write_report(trained: "Run") -> None:
+    """Writes the run's page; a training that has ended well does not fail because of it."""
+    from flaxae.api.report import FILE, make_small_page
+    from flaxae.errors import InputError, RunError
+    from flaxae.report.terminal import say
+    from flaxae.runs.disk_faults import goes_on_without, warn
+    from flaxae.runs.workdir import write_atomically
+
+    path = trained.workdir / FILE
+    try:
+        page = make_small_page(trained)
+        with goes_on_without("the report"):
+            write_atomically(path, page)
+            say(f"report:    {path}")
+    except (InputError, RunError) as error:
+        warn(f"no report: {error}")
 
 
 class _Failure:

@@ -38,5 +38,3 @@ def agreement(
     """The share of vectors whose 5 nearest others have, in their majority, the same class."""
     answers = classes_by_neighbors(neighbors_among(vectors, NEIGHBORS), labels)
     return None if answers is None else float(np.mean(answers == labels))
-
-

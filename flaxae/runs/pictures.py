@@ -48,9 +48,7 @@ class Pictures:
                 write_atomically(self._folder / "animation.webp", animation(pictures))
 
 
-def epoch_pictures(
-    folder: Path, what: str, most: int | None = None
-) -> dict[int, Image.Image]:
+def epoch_pictures(folder: Path, what: str, most: int | None = None) -> dict[int, Image.Image]:
     """The pictures in a folder by epoch, or `most` of them, the first and the last among them.
 
     Those that cannot be read are left out, which is said; `what` goes without them.

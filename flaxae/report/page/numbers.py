@@ -37,15 +37,15 @@ class Number(NamedTuple):
     values: Mapping[str, float]
     meaning: str
     lower: bool  # whether lower is better
+    pixels_win: bool  # by definition: they reconstruct themselves
 
     def is_best(self, kind: str) -> bool:
         """Whether no other column is better than `kind`."""
         if len(self.values) < 2 or kind not in self.values:
             return False
         choose = min if self.lower else max
-        # Pixels reconstruct themselves without error, which is no achievement.
-        rivals = [v for k, v in self.values.items() if not (self.lower and k == "pixels")]
-        return self.values[kind] == choose(rivals)
+        rivals = {k: v for k, v in self.values.items() if not (self.pixels_win and k == "pixels")}
+        return kind in rivals and rivals[kind] == choose(rivals.values())
 
 
 def numbers(values: Mapping[str, Mapping[str, float]], loss: str) -> list[Number]:
@@ -56,6 +56,7 @@ def numbers(values: Mapping[str, Mapping[str, float]], loss: str) -> list[Number
             {kind: by[kind] for kind in COLUMNS if kind in by},
             _MEANINGS.get(name, "A measure of the objective."),
             name in _LOWER_IS_BETTER,
+            name in (*_LOWER_IS_BETTER, "trustworthiness"),
         )
         for name, by in values.items()
     ]

@@ -45,7 +45,8 @@ def plan(
     for side in sizes:
         shape = fitted(height, width, side)
         each, other = (
-            sum(map(len, encode(scaled_down(p, *shape)))) / len(p) for p in (images, reconstructions)
+            sum(map(len, encode(scaled_down(p, *shape)))) / len(p)
+            for p in (images, reconstructions)
         )
         room = most_bytes - thumbnails * each
         if room >= least * other:
