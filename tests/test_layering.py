@@ -35,6 +35,8 @@ EDGES = {
     "tensorboardX": {"runs"},
     "rich": {"report"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "umap": {"evaluation"},
     "pyarrow": {"export"},
     "sklearn": {"evaluation"},
     "flax.linen": {"models"},

@@ -324,7 +324,7 @@ class Run:
             >>> run.report(tmp / "report.html", images=images).name
             'report.html'
         """
-        from flaxae.api.report import write_report  # Jinja, which other methods do not need
+        from flaxae.api.report.page import write_report  # Jinja, which other methods do not need
 
         fits = isinstance(thumbnails, int) and thumbnails >= 0
         require(fits, "thumbnails", thumbnails, "a whole number from 0")

@@ -35,9 +35,9 @@ class Options(ImageOptions):
 
 def run(options: Options) -> int:
     """Writes the page and prints its path."""
-    from flaxae.api.comparison import FILE, write_comparison
     from flaxae.api.load import load
-    from flaxae.api.report import report_target
+    from flaxae.api.report.comparison import FILE, write_comparison
+    from flaxae.api.report.page import report_target
     from flaxae.commands.jax_start import start_jax
     from flaxae.config import run_folder
     from flaxae.data.sizes import size_text

@@ -64,7 +64,7 @@ def run(options: Options) -> int:
 
 def _write_report(trained: "Run") -> None:
     """Writes the run's page; a training that has ended well does not fail because of it."""
-    from flaxae.api.report import FILE, make_small_page
+    from flaxae.api.report.page import FILE, small_page
     from flaxae.errors import InputError, RunError
     from flaxae.report.terminal import say
     from flaxae.runs.disk_faults import goes_on_without, warn
@@ -72,7 +72,7 @@ def _write_report(trained: "Run") -> None:
 
     path = trained.workdir / FILE
     try:
-        page = make_small_page(trained)
+        page = small_page(trained)
         with goes_on_without("the report"):
             write_atomically(path, page)
             say(f"report:    {path}")

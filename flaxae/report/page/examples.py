@@ -66,7 +66,7 @@ def strip_uri(row: Row) -> str:
 
 
 def _strip(row: Row) -> np.ndarray:
-    small = scaled_down(row, *fitted(*row.shape[1:3], _SIDE))
+    small = scaled_down(row, *fitted(row.shape[1], row.shape[2], _SIDE))
     return tiled(small, len(small))
 
 

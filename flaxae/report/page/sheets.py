@@ -40,18 +40,22 @@ def plan(
         most_bytes: The size that all of them may have in base64.
     """
     height, width = images.shape[1:3]
-    sizes = [side for side in _SIZES if side < max(height, width)] or [min(_SIZES)]
-    sizes = [min(max(height, width), _SIZES[0]), *(side for side in sizes if side < _SIZES[0])]
-    for side in sizes:
+    longest = min(max(height, width), _SIZES[0])
+    sizes = [longest, *(side for side in _SIZES if side < longest)]
+
+    def planned(side: int) -> tuple[Plan, bool]:
         shape = fitted(height, width, side)
-        each, other = (
-            sum(map(len, encode(scaled_down(p, *shape)))) / len(p)
-            for p in (images, reconstructions)
-        )
+        each, other = (_bytes_each(scaled_down(some, *shape)) for some in (images, reconstructions))
         room = most_bytes - thumbnails * each
-        if room >= least * other:
-            break
-    return Plan(shape[1], shape[0], min(thumbnails, max(least, int(room / other))))
+        count = min(thumbnails, max(least, int(room / other)))
+        return Plan(shape[1], shape[0], count), room >= least * other
+
+    plans = (planned(side) for side in sizes)
+    return next((found for found, fits in plans if fits), planned(sizes[-1])[0])
+
+
+def _bytes_each(pictures: Pictures) -> float:
+    return sum(map(len, encode(pictures))) / len(pictures)
 
 
 def fitted(height: int, width: int, side: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flaxae.api.report import report_target
+from flaxae.api.report.page import report_target
 from flaxae.config.flags import flag_values
 from flaxae.export.outputs import write_new
 from flaxae.report.page.about import made
