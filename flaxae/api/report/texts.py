@@ -86,8 +86,7 @@ def facts(run: "Run") -> dict[str, dict[str, str]]:
         "images": "x".join(map(str, run.image_shape)) + " (height, width, channels)",
         "sizes": ", ".join(f"{name} {size:,}" for name, size in sizes.items()) or "unknown",
         "classes": f"{len(run.class_names):,}",
-        "sha256 of pixels and labels": (kept.digest if kept is not None else None)
-        or "none is known",
+        "sha256 of pixels and labels": digest or "none is known",
     }
     weights = {"epoch": str(run.epoch), "step": f"{run.step:,}", "seed": str(run.config.seed)}
     return {

@@ -59,7 +59,7 @@ def chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Ch
     bottom, top = (scaled(v) for v in (min(low, y_ticks[0]), max(high, y_ticks[-1])))
     first, last = min(epochs), max(epochs)
 
-    def x_at(epoch: float) -> float:
+    def x_at(epoch: int | float) -> float:
         share = (epoch - first) / (last - first) if last > first else 0.5
         return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
 
@@ -99,7 +99,7 @@ def _summary(name: str, points: Sequence[tuple[float, float]]) -> str:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers, about five, that cover the range."""
     span = high - low or abs(high) or 1.0
-    unit = 10 ** math.floor(math.log10(span / _TICKS))
+    unit = 10.0 ** math.floor(math.log10(span / _TICKS))
     step = next(unit * each for each in (1, 2, 5, 10) if span / (unit * each) <= _TICKS)
     return [step * n for n in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
