@@ -20,7 +20,11 @@ async function openRun() {
 
 async function start() {
   await showExamples();
-  if (!byId("map")) return;
+  if (byId("map")) await showRun();
+  document.documentElement.dataset.ready = "true";
+}
+
+async function showRun() {
   const run = await openRun();
   const choose = (point) => {
     details.show(point);
@@ -67,7 +71,6 @@ async function start() {
   dark.addEventListener("change", () => map.draw());
   window.addEventListener("beforeprint", () => map.drawNow());
   window.addEventListener("afterprint", () => map.draw());
-  document.documentElement.dataset.ready = "true";
 }
 
 // What the decoder makes of the two numbers of a place, of a grid of such places.
