@@ -47,7 +47,7 @@ class Pictures {
     return this.sheets.get(number);
   }
 
-  // Draws the picture of a row as large as the canvas is, unless the canvas was asked for another.
+  // Draws the picture of a row, unless the canvas was asked for another one in the meantime.
   async draw(canvas, row) {
     const place = this.places ? this.places.get(row) : row;
     canvas.dataset.shows = `${this.kind}-${row}`;
@@ -60,6 +60,7 @@ class Pictures {
     const [left, top] = this.corner(place);
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(image, left, top, this.width, this.height, 0, 0, this.width, this.height);
+    canvas.dataset.drawn = shows;
     return true;
   }
 
