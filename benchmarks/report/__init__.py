@@ -21,6 +21,6 @@ class Settings(command.Settings):
     points: tuple[int, ...] = flag((1000, 10_000, 70_000), "points of the maps", **COUNTS)
     hovers: int = flag(200, "hovers that are timed", **COUNT)
     draws: int = flag(40, "drawings of the map that are timed", **COUNT)
-    manual_dir: Path | None = flag(None, "of Fashion-MNIST's IDX files (none: mnist_5k)", **_FOLDER)
-    axe: Path | None = flag(None, "axe.min.js of npm's axe-core, to check accessibility", **_FILE)
-    files_dir: Path | None = flag(None, "that keeps the pages (none: they are deleted)", **_FOLDER)
+    manual_dir: Path | None = flag(None, "of Fashion-MNIST's files (none: mnist_5k)", **_FOLDER)  # noqa: RUF009
+    axe: Path | None = flag(None, "axe.min.js of npm's axe-core (none: not checked)", **_FILE)  # noqa: RUF009
+    files_dir: Path | None = flag(None, "that keeps the pages (none: deleted)", **_FOLDER)  # noqa: RUF009
