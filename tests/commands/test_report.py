@@ -25,7 +25,8 @@ def report(*words: object) -> int:
 def test_report_writes_one_file(run, capsys):
     before = {path.name for path in run.iterdir()}
     assert report("--workdir", run) == 0
-    assert {path.name for path in run.iterdir()} - before == {"report.html"}
+    made = {path.name for path in run.iterdir()} - before
+    assert made == {"report.html", "evaluation"}  # which keeps the scores of PCA and pixels
     said = capsys.readouterr().out
     assert str(run / "report.html") in said
     page = (run / "report.html").read_bytes()
