@@ -50,15 +50,17 @@ class Number(NamedTuple):
 
 def numbers(values: Mapping[str, Mapping[str, float]], loss: str) -> list[Number]:
     """The rows; `values` is name -> kind -> value, and `loss` the name of the objective."""
+    order = [*_MEANINGS]
+    names = sorted(values, key=lambda n: order.index(n) if n in order else 0)
     return [
         Number(
             measure_name(name, loss),
-            {kind: by[kind] for kind in COLUMNS if kind in by},
+            {kind: values[name][kind] for kind in COLUMNS if kind in values[name]},
             _MEANINGS.get(name, "A measure of the objective."),
             name in _LOWER_IS_BETTER,
             name in (*_LOWER_IS_BETTER, "trustworthiness"),
         )
-        for name, by in values.items()
+        for name in names
     ]
 
 
@@ -71,4 +73,6 @@ def text(value: Any) -> str:
     """A number with as many digits as it needs."""
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(value)
+    if abs(value) >= 10:
+        return f"{value:,.2f}"
     return f"{value:.4f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"

@@ -104,7 +104,7 @@ function showConfusion(run, filters) {
     const total = Math.max(row.reduce((a, b) => a + b, 0), 1);
     const cells = Array.from(row, (count, answer) => {
       const td = element("td", {}, count ? cell(label, answer, String(count)) : "");
-      td.style.setProperty("--share", `${Math.round((60 * count) / total)}%`);
+      td.style.setProperty("--share", `${Math.round((35 * count) / total)}%`);
       if (label === answer) td.className = "right";
       return td;
     });

@@ -61,7 +61,8 @@ class PointMap {
   drawNow() {
     const start = performance.now();
     const zoomed = Math.sqrt(this.view.scale / this.least / 2);
-    const size = Math.min(Math.max(90 / Math.sqrt(this.run.count), 1), 3.5);
+    const side = Math.min(this.canvas.clientWidth, this.canvas.clientHeight);
+    const size = Math.min(Math.max((side * 0.14) / Math.sqrt(this.run.count), 1), 4.5);
     const radius = this.ratio * Math.min(size * zoomed, 6);
     const background = getComputedStyle(this.canvas).backgroundColor.match(/\d+/g).slice(0, 3);
     drawPoints(this.canvas.getContext("2d"), this.run, this.view, radius, background.map(Number));
