@@ -8,7 +8,7 @@ def test_the_best_of_a_row():
         "knn_accuracy": {"embedding": 0.9, "pixels": 0.95},
         "ssim": {"embedding": 0.8},
     }
-    mse, knn, ssim = rows = numbers(values, "bce")
+    mse, ssim, knn = rows = numbers(values, "bce")
     assert mse.is_best("embedding")  # pixels reconstruct themselves
     assert not mse.is_best("pixels")
     assert knn.is_best("pixels")
