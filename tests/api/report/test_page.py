@@ -11,11 +11,12 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 import flaxae
+from flaxae.api.report import page as pages
 from flaxae.evaluation.plane import lay_out
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.report.figures import reconstruction_grid
-from flaxae.report.page.points import coordinates
+from flaxae.report.page.points import Measure, coordinates
 from tests.export.test_browser import CHROMIUM, FLAGS
 from tests.fixtures.synthetic_run import COLORS, make_run, solid_images
 
@@ -313,6 +314,13 @@ def test_the_policy_allows_nothing_but_the_pages_own(written):
 def test_two_numbers_are_decoded_under_the_pointer(browser, tmp_path, monkeypatch):
     make_run(tmp_path / "two", monkeypatch, FullyConnectedConfig(hidden_units=(8,), latent_dim=2))
     run = flaxae.load(tmp_path / "two")
+    scores = np.arange(111, dtype=np.float32)  # more than the error, and with a threshold
+
+    def measures(embedding):
+        error = Measure("error", "error", "", embedding.errors)
+        return [error, Measure("score", "score", "", scores, 100.25)]
+
+    monkeypatch.setattr(pages, "_measures", measures)
     for page in open_page(browser, run.report(split="all")):
         page.locator("#map").hover()
         page.wait_for_function("document.getElementById('tile').dataset.shows")
@@ -324,6 +332,14 @@ def test_two_numbers_are_decoded_under_the_pointer(browser, tmp_path, monkeypatc
         assert page.locator("#legend").text_content() == "trainvalidationtest"
         page.locator("#color-by").select_option("error")
         assert page.locator("#legend canvas").count() == 1
+        handle = page.locator("#threshold-score")
+        assert "the run's is 100.2500" in page.locator("label[for=threshold-score]").text_content()
+        said = page.locator("#histogram-score output")
+        assert said.text_content() == "100.2500: 10 of 111 points at or above"
+        handle.press("ArrowRight")
+        assert said.text_content().startswith("100.3")
+        page.locator("#only-score").check()
+        assert page.locator("#shown").text_content() == "10 of 111 points shown"
 
 
 def test_runs_are_compared(browser, run, tmp_path, monkeypatch):
