@@ -138,7 +138,7 @@ def _page(
         "run.html",
         {
             "title": run.workdir.name,
-            "subtitle": texts.subtitle(run, shown, len(part.images)),
+            "subtitle": texts.subtitle(run, shown, *embedding.vectors.shape),
             "sections": texts.sections(absent),
             "numbers": rows,
             "columns": used_columns(rows),

@@ -31,12 +31,12 @@ _PLANES = {
 }
 
 
-def subtitle(run: "Run", shown: str, count: int) -> str:
+def subtitle(run: "Run", shown: str, count: int, dimensions: int) -> str:
     """What the page is of; `shown` is a split or "images"."""
     words = {"images": "images", "all": "images of all splits"}
     what = words.get(shown, f"images of the {shown} split")
     return (
-        f"An autoencoder ({run.config.model.name.replace('_', ' ')}, {run.dimensions} numbers an "
+        f"An autoencoder ({run.config.model.name.replace('_', ' ')}, {dimensions} numbers an "
         f"image), trained on {run.config.data.dataset}, after epoch {run.epoch}. "
         f"Shown: {count:,} {what}."
     )

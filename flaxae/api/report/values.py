@@ -28,7 +28,7 @@ def whole_values(run: "Run", part: Split, split: str | None) -> Values:
         name: {"embedding": value} for name, value in quality.items() if name != "examples"
     }
     if split is not None:
-        _add_pca(run, part, values)
+        _add_pca(run, part, run.dimensions, values)
         values |= run.evaluate_embedding(split).scores
     return values
 
@@ -40,7 +40,7 @@ def quick_values(run: "Run", part: Split, embedding: Embedding) -> Values:
     values["mse"] = {"embedding": mse}
     values["rmse"] = {"embedding": math.sqrt(mse)}
     values["psnr"] = {"embedding": _psnr(mse)}
-    pca = _add_pca(run, part, values)
+    pca = _add_pca(run, part, embedding.vectors.shape[1], values)
     if part.labels is not None:
         pixels = floats(_flat(part.images))
         ways = {"embedding": embedding.vectors}
@@ -51,7 +51,7 @@ def quick_values(run: "Run", part: Split, embedding: Embedding) -> Values:
     return values
 
 
-def _add_pca(run: "Run", part: Split, values: Values) -> np.ndarray | None:
+def _add_pca(run: "Run", part: Split, dimensions: int, values: Values) -> np.ndarray | None:
     """Adds the errors of a PCA of as many numbers, and of pixels; returns its vectors.
 
     A denoising run has other targets than its inputs, which PCA knows nothing of.
@@ -62,7 +62,7 @@ def _add_pca(run: "Run", part: Split, values: Values) -> np.ndarray | None:
     if noisy or numbers * min(len(train), _FITTED) > _MOST_FITTED:
         return None
     fitted = floats(_flat(train[sample_rows(len(train), _FITTED)]))
-    projection = fit_pca(fitted, run.dimensions)
+    projection = fit_pca(fitted, dimensions)
     size = max(2**24 // numbers, 1)
     errors, vectors = [], []
     for first in range(0, len(part.images), size):
