@@ -1,6 +1,6 @@
 """Two coordinates for every vector of an embedding, to be drawn."""
 
-import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ def lay_out(vectors: Float32[np.ndarray, "examples dimensions"], umap: bool) -> 
     count, dimensions = vectors.shape
     if dimensions == 2:
         return Plane("latent", vectors, ("first number", "second number"))
-    if umap and dimensions > 2 and count > _NEIGHBORS and importlib.util.find_spec("umap"):
+    if umap and dimensions > 2 and count > _NEIGHBORS and _has_umap():
         return Plane("umap", _umap(vectors), ("UMAP 1", "UMAP 2"))
     pca = fit_pca(vectors, 2)
     points = project(pca, vectors)
@@ -35,6 +35,14 @@ def lay_out(vectors: Float32[np.ndarray, "examples dimensions"], umap: bool) -> 
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     first, second = (f"component {n} ({s:.0%} of the variance)" for n, s in enumerate(shares, 1))
     return Plane("pca", points, (first, second))
+
+
+def _has_umap() -> bool:
+    """Whether umap-learn is installed; a folder called umap could be imported too."""
+    try:
+        return bool(version("umap-learn"))
+    except PackageNotFoundError:
+        return False
 
 
 def _umap(vectors: Float32[np.ndarray, "examples dimensions"]) -> np.ndarray:

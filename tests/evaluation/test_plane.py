@@ -37,14 +37,21 @@ def test_umap_is_used_if_it_is_there_and_asked_for(monkeypatch):
 
     module = ModuleType("umap")
     monkeypatch.setattr(module, "UMAP", umap, raising=False)
-    module.__spec__ = SimpleNamespace(name="umap")
     monkeypatch.setitem(sys.modules, "umap", module)
+    monkeypatch.setattr(plane, "_has_umap", lambda: True)
     assert plane.lay_out(VECTORS, umap=False).kind == "pca"
     found = plane.lay_out(VECTORS, umap=True)
     assert found.kind == "umap"
     np.testing.assert_array_equal(found.points, VECTORS[:, 1:3])
     assert made == [{"n_neighbors": 15, "random_state": 0, "n_jobs": 1}]
     assert plane.lay_out(VECTORS[:10], umap=True).kind == "pca"  # too few neighbors
+
+
+def test_a_folder_called_umap_is_not_the_package(tmp_path, monkeypatch):
+    (tmp_path / "umap").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not plane._has_umap()
+    assert plane.lay_out(VECTORS, umap=True).kind == "pca"
 
 
 def test_what_pca_leaves_unexplained_is_the_error_of_its_reconstruction():
