@@ -31,7 +31,7 @@ def test_report_writes_one_file(run, capsys):
     assert str(run / "report.html") in said
     page = (run / "report.html").read_bytes()
     assert page.startswith(START)
-    for text in (b"this model", b"PCA, as many numbers", b"linear probe", b"How it was made"):
+    for text in (b"this model", b"PCA, same size", b"linear probe", b"How it was made"):
         assert text in page
     assert report("--workdir", run) == 0  # an earlier one is replaced
 

@@ -7,7 +7,7 @@ from flaxae.report.terminal import measure_name
 
 COLUMNS = {
     "embedding": "this model",
-    "pca": "PCA, as many numbers",
+    "pca": "PCA, same size",
     "best_pca": "best PCA",
     "pixels": "pixels",
 }

@@ -286,7 +286,10 @@ def test_names_are_text_and_never_markup(opened, written):
     assert (
         "<script>alert(1)<-" in opened.locator("#config").text_content()
     )  # in the path of the workdir
-    assert EVIL.encode() not in written.read_bytes()
+    text = written.read_text(encoding="utf-8")
+    assert EVIL not in text
+    block = text.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert not set("<>&") & set(block)  # so that no name can end it
 
 
 def test_the_worst_and_the_best_are_in_order(opened, run):
