@@ -7,7 +7,6 @@ from typing import Any
 from benchmarks.common import command
 from benchmarks.common.command import COUNT, COUNTS, flag
 
-_FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 _FOLDER: dict[str, Any] = {"type": Path, "metavar": "FOLDER"}
 
 
@@ -22,5 +21,5 @@ class Settings(command.Settings):
     hovers: int = flag(200, "hovers that are timed", **COUNT)
     draws: int = flag(40, "drawings of the map that are timed", **COUNT)
     manual_dir: Path | None = flag(None, "of Fashion-MNIST's files (none: mnist_5k)", **_FOLDER)  # noqa: RUF009
-    axe: Path | None = flag(None, "axe.min.js of npm's axe-core (none: not checked)", **_FILE)  # noqa: RUF009
+    axe_dir: Path | None = flag(None, "of npm's axe-core (none: not checked)", **_FOLDER)  # noqa: RUF009
     files_dir: Path | None = flag(None, "that keeps the pages (none: deleted)", **_FOLDER)  # noqa: RUF009

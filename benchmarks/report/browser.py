@@ -41,7 +41,7 @@ _HOVER = """async count => {
       await new Promise(resolve => { const c = new MessageChannel();
         c.port1.onmessage = resolve; c.port2.postMessage(0); });
     }
-    found.push(performance.now() - start);
+    found.push(Math.round(10 * (performance.now() - start)) / 10);
   }
   return found;
 }"""
@@ -94,8 +94,8 @@ def look_at(browser: Any, path: Path, settings: Settings) -> Seen:
     hovers = page.evaluate(_HOVER, settings.hovers) if is_own else []
     page.context.close()
     violations = None
-    if settings.axe is not None:
-        script = settings.axe.read_text(encoding="utf-8")
+    if settings.axe_dir is not None:
+        script = (settings.axe_dir / "axe.min.js").read_text(encoding="utf-8")
         violations = sorted({v for s in ("light", "dark") for v in _axe(browser, path, script, s)})
     return Seen(ready, draws, hovers, _runs_under_policy(browser, path), violations)
 
