@@ -202,12 +202,14 @@ def test_a_click_shows_the_neighbors_that_scikit_learn_finds(opened, plane, run)
 
 def test_the_lasso_saves_what_is_inside(opened, plane, run):
     places = plane.inside
-    middle = np.median(places[:, 0]) + 0.5
-    chosen = np.flatnonzero(places[:, 0] < middle)
-    left, top = plane.box["x"], plane.box["y"]
-    corners = [(2, 2), (middle, 2), (middle, plane.box["height"] - 2), (2, plane.box["height"] - 2)]
+    # A band with points at both sides of it.
+    first, last = np.quantile(places[:, 0], [0.3, 0.7]) + 0.01
+    chosen = np.flatnonzero((places[:, 0] > first) & (places[:, 0] < last))
+    assert 10 < len(chosen) < POINTS - 20
+    left, top, bottom = plane.box["x"], plane.box["y"], plane.box["height"] - 2
+    corners = [(first, 2), (last, 2), (last, bottom), (first, bottom)]
     opened.locator("#lasso").click()
-    opened.mouse.move(left + 2, top + 2)
+    opened.mouse.move(left + first, top + 2)
     opened.mouse.down()
     for x, y in corners[1:]:
         opened.mouse.move(left + x, top + y)
