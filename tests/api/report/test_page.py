@@ -307,6 +307,15 @@ def test_nothing_is_wider_than_a_phone(browser, written):
         assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_a_dark_page_is_printed_on_white(browser, written):
+    for page in open_page(browser, written):
+        page.emulate_media(color_scheme="dark")
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert pixel_of(page, "#map").tolist() == [255, 255, 255]
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert pixel_of(page, "#map").max() < 40
+
+
 def test_the_policy_allows_nothing_but_the_pages_own(written):
     text = written.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]

@@ -69,8 +69,11 @@ async function showRun() {
   for (const measure of DATA.measures) showHistogram(run, filters, measure);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", () => map.draw());
-  window.addEventListener("beforeprint", () => map.drawNow());
-  window.addEventListener("afterprint", () => map.draw());
+  for (const [event, prints] of [["beforeprint", true], ["afterprint", false]])
+    window.addEventListener(event, () => {
+      document.documentElement.classList.toggle("printing", prints);
+      map.drawNow();
+    });
 }
 
 // What the decoder makes of the two numbers of a place, of a grid of such places.
