@@ -333,11 +333,9 @@ def test_two_numbers_are_decoded_under_the_pointer(browser, tmp_path, monkeypatc
     run = flaxae.load(tmp_path / "two")
     scores = np.arange(111, dtype=np.float32)  # more than the error, and with a threshold
 
-    def measures(embedding):
-        error = Measure("error", "error", "", embedding.errors)
-        return [error, Measure("score", "score", "", scores, 100.25)]
-
-    monkeypatch.setattr(pages, "_measures", measures)
+    error = Measure("error", "error", "", run.embedding("all").errors)
+    score = Measure("score", "score", "", scores, 100.25)
+    monkeypatch.setattr(pages, "_measures", lambda *_: [error, score])
     for page in open_page(browser, run.report(split="all")):
         page.locator("#map").hover()
         page.wait_for_function("document.getElementById('tile').dataset.shows")
