@@ -12,7 +12,7 @@ from PIL import Image
 
 from flaxae.report.figures import scaled_down
 
-SIDE = 32  # pictures in a row and in a column of a sheet
+SIDE = 16  # pictures in a row and in a column of a sheet, which is decoded as a whole for a hover
 _QUALITY = 40  # of WebP; the error of its own is a tenth of a good reconstruction's
 _SIZES = (64, 56, 48, 40, 32, 28, 24, 20, 16)  # pixels of a picture's longer side
 
@@ -66,7 +66,7 @@ def fitted(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def encode(pictures: Pictures) -> list[str]:
-    """The sheets in base64; picture i is in sheet i // 1024, row by row of 32."""
+    """The sheets in base64; picture i is in sheet i // 256, row by row of 16."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_webp, _cut(pictures)))
 

@@ -1,6 +1,6 @@
 // The numbers and pictures of this file: base64 in script elements that the browser does not run.
 const DATA = JSON.parse(byId("data").textContent);
-const SIDE = 32; // pictures in a row and in a column of a sheet
+const SIDE = 16; // pictures in a row and in a column of a sheet
 
 function byId(id) {
   return document.getElementById(id);
