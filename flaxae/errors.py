@@ -89,8 +89,10 @@ class Options:
         for name, kind in option_types(type(self)).items():
             object.__setattr__(self, name, checked_option(name, getattr(self, name), kind))
         for name in path_options(type(self)):
-            if getattr(self, name) is not None:
-                _require_path(f"--{name.replace('_', '-')}", getattr(self, name))
+            value = getattr(self, name)
+            for path in value if isinstance(value, tuple) else (value,):
+                if path is not None:
+                    _require_path(f"--{name.replace('_', '-')}", path)
         self.check()
 
     def check(self) -> None:

@@ -35,6 +35,8 @@ EDGES = {
     "tensorboardX": {"runs"},
     "rich": {"report"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "umap": {"evaluation"},
     "pyarrow": {"export"},
     "sklearn": {"evaluation", "api"},  # api: the base classes of AnomalyDetector
     "flax.linen": {"models"},

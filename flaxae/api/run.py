@@ -23,6 +23,7 @@ from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, require
 from flaxae.evaluation.dead_units import dead_units
 from flaxae.evaluation.embedding import Embedding, embed_images
+from flaxae.evaluation.inspection import InspectStep
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
 from flaxae.export.pictures import write_pictures
@@ -34,7 +35,7 @@ from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import EVALUATION, DatasetInfo
 from flaxae.training.devices import Placement, place
 from flaxae.training.state import evaluated, make_rngs
-from flaxae.training.step import embed_step, to_float
+from flaxae.training.step import embed_step, inspect_step, to_float
 from flaxae.training.validation import EvalStep, evaluate, make_eval_step
 
 if TYPE_CHECKING:
@@ -290,12 +291,50 @@ class Run:
         """
         fits = isinstance(examples, int) and examples >= 1
         require(fits, "examples", examples, "a whole number from 1")
-        part = self._split(split, images, None)
-        noise_factor = self.config.objective.noise_factor
-        batch = pick_batch(part, examples)
-        rows = reconstruction_rows(self._state, batch, self._rngs.evaluate, noise_factor)
+        rows = self._example_rows(split, examples, images)
         title = f"{split} split" if images is None else "images"
         return reconstruction_grid(rows, f"{title}, epoch {self.epoch}")
+
+    def report(
+        self,
+        path: str | Path | None = None,
+        split: str = "test",
+        *,
+        images: Any = None,
+        labels: Any = None,
+        thumbnails: int = 20_000,
+        overwrite: bool = False,
+    ) -> Path:
+        """Writes one HTML file that shows the run: numbers, curves, examples, and a map of images.
+
+        It needs no other file and no network.
+
+        Args:
+            path: The file, "*.html" (None: report.html in the workdir).
+            split: train, validation, test or all: the points of the map.
+            images: Images in place of a split.
+            labels: Their labels: whole numbers from 0, or names.
+            thumbnails: So many points at most have a picture.
+            overwrite: Replace also a file that flaxae has not written.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InputError: the split, the images or the path cannot be used.
+            RunError: the file cannot be written, as on a full disk.
+
+        Example:
+            >>> run.report(tmp / "report.html", images=images).name
+            'report.html'
+        """
+        from flaxae.api.report.page import write_report  # Jinja, which other methods do not need
+
+        fits = isinstance(thumbnails, int) and thumbnails >= 0
+        require(fits, "thumbnails", thumbnails, "a whole number from 0")
+        if images is None and labels is not None:
+            raise InputError("labels came without images; give both, or neither")
+        return write_report(self, path, split, images, labels, thumbnails, overwrite)
 
     def write_reconstructions(
         self,
@@ -473,6 +512,17 @@ class Run:
     def _reconstruct(self) -> Callable[[Any], jax.Array]:
         apply: Any = partial(self.model.apply, self.variables)
         return jax.jit(lambda images: jax.nn.sigmoid(apply(to_float(images))))
+
+    @cached_property
+    def _inspect(self) -> InspectStep:
+        return jax.jit(inspect_step)
+
+    def _example_rows(self, split: str, examples: int, images: Any = None) -> dict[str, np.ndarray]:
+        """Some images, equally many of each class, and their reconstructions."""
+        part = self._split(split, images, None)
+        noise_factor = self.config.objective.noise_factor
+        batch = pick_batch(part, examples)
+        return reconstruction_rows(self._state, batch, self._rngs.evaluate, noise_factor)
 
     def _check(self, images: Any) -> np.ndarray:
         return check_images(images, "images", self.image_shape)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from flaxae.commands import data, embed, evaluate, reconstruct, score, train
+from flaxae.commands import data, embed, evaluate, reconstruct, report, score, train
 from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
 from flaxae.commands.output import write_any_text
@@ -22,6 +22,7 @@ COMMANDS: dict[str, ModuleType] = {
     "reconstruct": reconstruct,
     "embed": embed,
     "score": score,
+    "report": report,
     "data": data,
 }
 

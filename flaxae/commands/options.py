@@ -18,11 +18,9 @@ class ProcessOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ProcessOptions):
-    """Run."""
+class ImageOptions(ProcessOptions):
+    """What is looked at, and with which weights."""
 
-    workdir: PathText
-    """Folder of a run of `train`."""
     split: SplitName = "test"
     """Which images."""
     images: PathText | None = None
@@ -43,3 +41,11 @@ class RunOptions(ProcessOptions):
     def check(self) -> None:
         super().check()
         parse_checkpoint(self.checkpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ImageOptions):
+    """Run."""
+
+    workdir: PathText
+    """Folder of a run of `train`."""

@@ -32,20 +32,14 @@ def run(options: Options) -> int:
     from pathlib import Path
 
     from flaxae.commands.opened import open_for
-    from flaxae.export.outputs import (
-        FORMATS,
-        encoded,
-        picture_target,
-        require_outside,
-        write_new,
-    )
+    from flaxae.export.outputs import FORMATS, encoded, file_target, require_outside, write_new
     from flaxae.report.terminal import say
     from flaxae.runs.workdir import RECONSTRUCTIONS
 
     def target(name: str | Path) -> Path:
         own_place = options.output is None
         overwrite = options.overwrite
-        return picture_target(name, "--output", overwrite=overwrite, own_place=own_place)
+        return file_target(name, "--output", overwrite=overwrite, own_place=own_place)
 
     # A file that is named is refused before the run is opened, which takes seconds.
     named = None if options.output is None else target(options.output)

@@ -14,6 +14,7 @@ from flaxae.config import TrainConfig
 from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
+    from flaxae.api.run import Run
     from flaxae.training.loop import View
 
 
@@ -24,6 +25,8 @@ class Options(ProcessOptions, ProcessesConfig):
     config: TrainConfig
     restart: bool = False
     """Give the folder of an earlier run another name, and start anew."""
+    report: bool = True
+    """Write a small report.html, which shows the run, into the workdir at the end."""
 
 
 def run(options: Options) -> int:
@@ -35,7 +38,7 @@ def run(options: Options) -> int:
     from flaxae.api.train import train
     from flaxae.runs.stop_signal import StopSignal
     from flaxae.runs.workdir import PROFILE
-    from flaxae.training.processes import is_first
+    from flaxae.training.processes import count, is_first
 
     config = options.config
     start_jax(config.model, options.compilation_cache, config.device.devices, options)
@@ -44,6 +47,8 @@ def run(options: Options) -> int:
     trained = train(config, callbacks=callbacks, verbose=True, restart=options.restart)
     if terminate.received is not None:
         raise stopped(terminate.received)
+    if options.report and count() == 1:  # the page is computed by one process
+        _write_report(trained)
     if config.profile and is_first():
         from flaxae.report.terminal import say, show_table
 
@@ -58,6 +63,24 @@ def run(options: Options) -> int:
             f"or open the newest perfetto_trace.json.gz in {folder} at https://ui.perfetto.dev",
         )
     return 0
+
+
+def _write_report(trained: "Run") -> None:
+    """Writes the run's page; a training that has ended well does not fail because of it."""
+    from flaxae.api.report.page import FILE, small_page
+    from flaxae.errors import InputError, RunError
+    from flaxae.report.terminal import say
+    from flaxae.runs.disk_faults import goes_on_without, warn
+    from flaxae.runs.workdir import write_atomically
+
+    path = trained.workdir / FILE
+    try:
+        page = small_page(trained)
+        with goes_on_without("the report"):
+            write_atomically(path, page)
+            say(f"report:    {path}")
+    except (InputError, RunError) as error:
+        warn(f"no report: {error}")
 
 
 class _Failure:

@@ -54,6 +54,24 @@ def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**parts, **own)
 
 
+def changed_flags(config: TrainConfig) -> dict[str, Any]:
+    """The flags, by name, that make `config` of the defaults of its model."""
+    default = from_flags({"model": config.model.name})
+    before, now = flag_values(default), flag_values(config)
+    return {name: value for name, value in now.items() if value != before[name]}
+
+
+def flag_values(config: Any) -> dict[str, Any]:
+    """The value of every flag by name, the model among them."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if isinstance(value, ModelConfig):
+            found["model"] = value.name
+        found |= flag_values(value) if dataclasses.is_dataclass(value) else {f.name: value}
+    return found
+
+
 def sections(model: type[ModelConfig]) -> dict[str, type[Any]]:
     """The groups of options of a run of `model`, by the field of `TrainConfig`."""
     groups = {name: kind for name, kind in option_types(TrainConfig).items() if is_group(kind)}

@@ -55,6 +55,20 @@ def project(
     return coordinates
 
 
+def unexplained(
+    projection: Projection, vectors: Num[np.ndarray, "examples dimensions"]
+) -> Float32[np.ndarray, " examples"]:
+    """The mean squared error of each vector when it is rebuilt from its components."""
+    errors = np.empty(len(vectors), np.float32)
+    rows = max(_BATCH // vectors.shape[1], 1)
+    for first in range(0, len(vectors), rows):
+        centered = vectors[first : first + rows] - projection.mean
+        kept = centered @ projection.components.T
+        squares = (centered**2).sum(axis=1) - (kept**2).sum(axis=1)
+        errors[first : first + rows] = np.maximum(squares, 0) / vectors.shape[1]
+    return errors
+
+
 # scikit-learn is slow to import, and commands that compute no PCA, such as `reconstruct`, import
 # this module too. So the functions below import it themselves.
 

@@ -1,12 +1,14 @@
 """Output files: what may be replaced, and how flaxae marks what it has written.
 
-A picture is marked in its metadata, so that a later call can tell it from a stranger's.
+A picture is marked in its metadata, and a page in its head, so that a later call can tell it from
+a stranger's.
 """
 
 import contextlib
 import io
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -18,7 +20,10 @@ from flaxae.data.image_headers import BadImage, open_image
 from flaxae.errors import InputError, RunError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+PAGE = ".html"
 _MARK = "flaxae"
+_PAGE_MARK = b'<meta name="generator" content="flaxae">'
+_HEAD = 512  # bytes of a page, within which its mark is
 _MOST_PIXELS = 2**40  # only headers are read
 _KEPT = (
     "checkpoints",
@@ -30,8 +35,15 @@ _KEPT = (
 _OF_A_RUN = ("checkpoints", "dataset.json")  # a folder with config.json and one of these is a run
 
 
-def picture_target(name: str | Path, flag: str, *, overwrite: bool, own_place: bool) -> Path:
-    """The resolved path of a picture file that may be written.
+def file_target(
+    name: str | Path,
+    flag: str,
+    *,
+    overwrite: bool,
+    own_place: bool,
+    suffixes: Collection[str] = tuple(FORMATS),
+) -> Path:
+    """The resolved path of a picture file, or another one by `suffixes`, that may be written.
 
     `own_place` tells that nobody but flaxae writes there, so that pictures of earlier versions,
     which have no mark, are replaced too. `flag` names the option in messages.
@@ -48,9 +60,9 @@ def picture_target(name: str | Path, flag: str, *, overwrite: bool, own_place: b
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{flag} got {printable(name)}: {reason}; give another file") from error
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in suffixes:
         raise InputError(
-            f"{flag} got {printable(name)}; expected a name that ends in {', '.join(FORMATS)}"
+            f"{flag} got {printable(name)}; expected a name that ends in {', '.join(suffixes)}"
         )
     _require_writable_folder(path, flag)
     return path
@@ -126,7 +138,13 @@ def png_mark() -> PngInfo:
 
 
 def is_marked(path: Path) -> bool:
-    """Whether flaxae has written this PNG, JPEG or WebP file: its metadata says so."""
+    """Whether flaxae has written this PNG, JPEG, WebP or HTML file: it says so itself."""
+    try:
+        with open(path, "rb") as file:
+            if _PAGE_MARK in file.read(_HEAD):
+                return True
+    except OSError:
+        return False
     try:
         with open_image(path, _MOST_PIXELS) as (image, *_):
             found = image.info.get("Software") or image.getexif().get(Base.Software)

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from flaxae.data.store.images import StoredImages
+from flaxae.report.figures import scaled_down
 
 VECTORS = "vectors.tsv"
 METADATA = "metadata.tsv"
@@ -68,7 +69,7 @@ def draw_sprite(images: Pictures, sprite: Sprite) -> Image.Image:
     side, width, height = sprite
     pixels = np.zeros((side, height, side, width, channels), np.uint8)
     for row in range(-(-len(images) // side)):
-        thumbnails = _thumbnails(images[row * side : (row + 1) * side], sprite)
+        thumbnails = scaled_down(images[row * side : (row + 1) * side], height, width)
         pixels[row, :, : len(thumbnails)] = thumbnails.transpose(1, 0, 2, 3)
     shape = (side * height, side * width, 3)[: 3 if channels == 3 else 2]
     return Image.fromarray(pixels.reshape(shape))
@@ -120,15 +121,3 @@ def _quote(path: Path) -> str:
     """Quotes a path for protobuf's text format, with octal escapes for bytes beyond ASCII."""
     plain = set(range(32, 127)) - set(b'"\\')
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(path)) + '"'
-
-
-def _thumbnails(images: np.ndarray, sprite: Sprite) -> UInt8[np.ndarray, "points _ _ _"]:
-    if images.shape[-1] not in (1, 3):
-        images = images.mean(-1, keepdims=True).round().astype(np.uint8)
-    size = (sprite.width, sprite.height)
-    if images.shape[1:3] == size[::-1]:
-        return images
-    # A box filter, because it does not overshoot: light strokes keep their brightness.
-    scaled = [Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i) for i in images]
-    arrays = [np.asarray(picture.resize(size, Image.Resampling.BOX)) for picture in scaled]
-    return np.stack(arrays).reshape(len(images), sprite.height, sprite.width, -1)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,23 +20,41 @@ def reconstruction_grid(
 ) -> Image.Image:
     """Rows of images below a title, each row with its name at the left."""
     count, height, width, _ = next(iter(rows.values())).shape
-    scale = max(1, -(-_CELL // height))
+    left, top, step_x, step_y, scale = grid_layout([*rows], height, width)
     font = ImageFont.load_default(_FONT_SIZE)
-    left = max(int(font.getlength(name)) for name in rows) + 2 * _GAP
-    top = _FONT_SIZE + 2 * _GAP
-    size = (left + count * (width * scale + _GAP), top + len(rows) * (height * scale + _GAP))
+    size = (left + count * step_x, top + len(rows) * step_y)
     picture = Image.new("RGB", (max(size[0], left + int(font.getlength(title))), size[1]), _PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((left, _GAP), title, _INK, font)
     for row, (name, images) in enumerate(rows.items()):
-        y = top + row * (height * scale + _GAP)
+        y = top + row * step_y
         draw.text((_GAP, y + height * scale // 2), name, _INK, font, anchor="lm")
         for column, image in enumerate(images):
             cell = to_picture(image).resize(
                 (width * scale, height * scale), Image.Resampling.NEAREST
             )
-            picture.paste(cell, (left + column * (width * scale + _GAP), y))
+            picture.paste(cell, (left + column * step_x, y))
     return picture
+
+
+class GridLayout(NamedTuple):
+    """Where the images of a grid are, in pixels."""
+
+    left: int  # of the first image
+    top: int
+    step_x: int  # from one image to the next
+    step_y: int
+    scale: int  # by which images are enlarged
+
+
+def grid_layout(names: Sequence[str], height: int, width: int) -> GridLayout:
+    """The layout of `reconstruction_grid`, for rows of these names."""
+    scale = max(1, -(-_CELL // height))
+    font = ImageFont.load_default(_FONT_SIZE)
+    left = max(int(font.getlength(name)) for name in names) + 2 * _GAP
+    return GridLayout(
+        left, _FONT_SIZE + 2 * _GAP, width * scale + _GAP, height * scale + _GAP, scale
+    )
 
 
 def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
@@ -43,6 +62,20 @@ def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image
     if image.shape[-1] != 3:
         image = image.mean(-1, keepdims=True).round().astype(np.uint8).repeat(3, -1)
     return Image.fromarray(image, "RGB")
+
+
+def scaled_down(
+    images: UInt8[np.ndarray, "examples _ _ _"], height: int, width: int
+) -> UInt8[np.ndarray, "examples _ _ _"]:
+    """The images in a smaller size, in RGB, or in gray: the mean of other numbers of channels."""
+    if images.shape[-1] not in (1, 3):
+        images = images.mean(-1, keepdims=True).round().astype(np.uint8)
+    if images.shape[1:3] == (height, width):
+        return images
+    # A box filter, because it does not overshoot: light strokes keep their brightness.
+    pictures = [Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i) for i in images]
+    arrays = [np.asarray(p.resize((width, height), Image.Resampling.BOX)) for p in pictures]
+    return np.stack(arrays).reshape(len(images), height, width, -1)
 
 
 def png(picture: Image.Image) -> bytes:

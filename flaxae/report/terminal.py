@@ -24,6 +24,7 @@ _SCORES = {
     "kmeans_ari": "k-means, adjusted Rand index",
     "kmeans_v_measure": "k-means, V-measure",
     "trustworthiness": "trustworthiness of 5 neighbors",
+    "map_accuracy": "5 nearest points of the map, accuracy",
 }
 # Name -> what a person calls it, and its unit. Other names are shown as they are.
 _NAMES = {
@@ -32,6 +33,13 @@ _NAMES = {
     "mse": ("MSE", "of the pixel range 0..1, squared"),
     "ssim": ("SSIM", "structural similarity, at most 1"),
 }
+
+
+def measure_name(name: str, loss: str) -> str:
+    """What a person calls a measure or a score; `loss` is the objective's name."""
+    if name == "loss":
+        return f"loss ({loss})"
+    return _NAMES[name][0] if name in _NAMES else _SCORES.get(name, name.replace("_", " "))
 
 
 def show_quality(title: str, loss: str, quality: Mapping[str, Any]) -> None:

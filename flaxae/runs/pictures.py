@@ -4,6 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from flaxae.data.batches import pick_batch
@@ -39,14 +40,33 @@ class Pictures:
 
     def on_end(self, view: View) -> None:
         """Makes the animation of all epochs whose picture can be read."""
-        paths = sorted(self._folder.glob("epoch_*.png")) if view.status == "finished" else []
-        pictures = [picture for path in paths if (picture := _read(path)) is not None]
+        pictures = []
+        if view.status == "finished":
+            pictures = [*epoch_pictures(self._folder, "the animation").values()]
         if pictures:
             with goes_on_without("the animation"):
                 write_atomically(self._folder / "animation.webp", animation(pictures))
 
 
-def _read(path: Path) -> Image.Image | None:
+def epoch_pictures(folder: Path, what: str, most: int | None = None) -> dict[int, Image.Image]:
+    """The pictures in a folder by epoch, or `most` of them, the first and the last among them.
+
+    Those that cannot be read are left out, which is said; `what` goes without them.
+    """
+    paths = {int(path.stem[6:]): path for path in folder.glob("epoch_*.png") if _is_epoch(path)}
+    epochs = sorted(paths)
+    if most is not None and len(epochs) > most:
+        places = np.linspace(0, len(epochs) - 1, most).round().astype(int)
+        epochs = [epochs[place] for place in places]
+    found = {epoch: _read(paths[epoch], what) for epoch in epochs}
+    return {epoch: picture for epoch, picture in found.items() if picture is not None}
+
+
+def _is_epoch(path: Path) -> bool:
+    return path.stem[6:].isdecimal()
+
+
+def _read(path: Path, what: str) -> Image.Image | None:
     """A picture; None if it is damaged, which is said."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -55,5 +75,5 @@ def _read(path: Path) -> Image.Image | None:
             return picture.convert("RGB")
     # Pillow raises each of these for some damaged file.
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
-        warn(f"{path} cannot be read ({reason(error)}); the animation goes without it")
+        warn(f"{path} cannot be read ({reason(error)}); {what} goes without it")
         return None

@@ -49,6 +49,14 @@ class Embedded(NamedTuple):
     errors: Float[Array, " batch"]  # mean squared error of the reconstruction, pixels in 0..1
 
 
+class Inspected(NamedTuple):
+    """The embedding of a batch of clean images, and their reconstructions."""
+
+    vectors: Float[Array, "batch dimensions"]
+    errors: Float[Array, " batch"]  # mean squared error of the reconstruction, pixels in 0..1
+    pixels: UInt8[Array, "batch height width channels"]
+
+
 def gradient_sums(
     state: TrainState, batch: Batch, keys: Keys, *, config: ObjectiveConfig
 ) -> GradientSums:
@@ -137,11 +145,18 @@ def reconstruct_step(
 
 def embed_step(state: TrainState, batch: Batch) -> Embedded:
     """A batch's embedding and reconstruction errors, from images without noise."""
+    vectors, errors, _ = inspect_step(state, batch)
+    return Embedded(vectors, errors)
+
+
+def inspect_step(state: TrainState, batch: Batch) -> Inspected:
+    """A batch's embedding, reconstruction errors and reconstructions, from images without noise."""
     images, targets = _inputs_and_targets(batch)
     variables = {"params": state.params}
     vectors = state.apply_fn(variables, images, method="encode")
-    logits = state.apply_fn(variables, vectors, method="decode")
-    return Embedded(vectors, mean_squared_error(jax.nn.sigmoid(logits), targets))
+    pixels = jax.nn.sigmoid(state.apply_fn(variables, vectors, method="decode"))
+    errors = mean_squared_error(pixels, targets)
+    return Inspected(vectors, errors, jnp.round(pixels * 255).astype(jnp.uint8))
 
 
 def activations(state: TrainState, images: UInt8[AnyArray, "batch height width channels"]) -> Any:

@@ -1,0 +1,93 @@
+"""Makes the page that shows runs beside each other."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flaxae.api.report.page import report_target
+from flaxae.config.flags import flag_values
+from flaxae.export.outputs import write_new
+from flaxae.report.page.about import made
+from flaxae.report.page.comparison import Row, compared, differing, unique_names
+from flaxae.report.page.curves import compared_charts
+from flaxae.report.page.examples import EXAMPLES, strip_uri
+from flaxae.report.page.html import render
+from flaxae.report.page.numbers import Number, numbers
+
+if TYPE_CHECKING:
+    from flaxae.api.run import Run
+
+FILE = "comparison.html"  # in the current folder
+
+
+def write_comparison(
+    runs: "Sequence[Run]", path: str | Path | None, split: str, *, overwrite: bool
+) -> Path:
+    """Writes a page with the numbers, curves and examples of runs beside each other.
+
+    Raises:
+        InputError: there is no such split, or the path cannot be used.
+        RunError: the file cannot be written, as on a full disk.
+    """
+    target = report_target(Path(), FILE if path is None else path, overwrite=overwrite)
+    write_new(target, _page(runs, split), "--output")
+    return target
+
+
+def _page(runs: "Sequence[Run]", split: str) -> bytes:
+    names = unique_names([run.workdir.name for run in runs])
+    return render(
+        "compare.html",
+        {
+            "title": f"{len(runs)} runs of flaxae",
+            "subtitle": f"Measured on the {split} split.",
+            "runs": [{"name": name} for name in names],
+            "flags": _flags(runs),
+            "numbers": compared([_numbers(run, split) for run in runs]),
+            "note": (
+                "Bold is the best of a row. Losses can be compared only if they are of one "
+                "objective, and all numbers only if they are of one dataset."
+            ),
+            "charts": compared_charts(
+                {name: run.history for name, run in zip(names, runs, strict=True)}
+            ),
+            "strips": _strips(names, runs),
+            "made": made(),
+            "data": {},
+            "blocks": [],
+        },
+    )
+
+
+def _flags(runs: "Sequence[Run]") -> list[Row]:
+    flags = [flag_values(run.config) for run in runs]
+    for values in flags:
+        del values["workdir"]  # which the names tell
+    return differing(flags)
+
+
+def _numbers(run: "Run", split: str) -> list[Number]:
+    quality: dict[str, Any] = run.evaluate(split)
+    values: dict[str, Mapping[str, float]] = {
+        name: {"embedding": value} for name, value in quality.items() if name != "examples"
+    }
+    values |= run.evaluate_embedding(split).scores
+    return numbers(values, run.config.objective.loss)
+
+
+def _strips(names: Sequence[str], runs: "Sequence[Run]") -> list[dict[str, str]]:
+    """The examples of each run under those of the one before; the images once if they are equal."""
+    strips: list[dict[str, str]] = []
+    last: np.ndarray | None = None
+    for name, run in zip(names, runs, strict=True):
+        *inputs, drawn = run._example_rows("test", EXAMPLES).items()
+        if last is None or not np.array_equal(last, inputs[0][1]):
+            last = inputs[0][1]
+            alt = f"{len(last)} images of the test split"
+            strips.append({"name": "images", "picture": strip_uri(last), "alt": alt})
+        alt = f"The images as {name} reconstructs them"
+        text = f"{name}, epoch {run.epoch}"
+        strips.append({"name": text, "picture": strip_uri(drawn[1]), "alt": alt})
+    return strips
