@@ -3,9 +3,9 @@
 from types import ModuleType
 from typing import Literal
 
-from flaxae.models.ops import cpu, plain
+from flaxae.models.ops import cpu, gpu, plain
 
-Choice = Literal["auto", "plain", "fast"]
+Choice = Literal["auto", "plain", "cpu", "gpu", "fast"]
 
 
 def operations(choice: Choice, platform: str) -> ModuleType:
@@ -14,5 +14,5 @@ def operations(choice: Choice, platform: str) -> ModuleType:
     "plain" and "fast" choose `plain` and `cpu` on every platform. "auto" chooses `cpu` on CPUs and
     `plain` elsewhere, because XLA and cuDNN already optimize `plain` for GPUs and TPUs.
     """
-    forms = {"plain": plain, "fast": cpu, "auto": cpu if platform == "cpu" else plain}
+    forms = {"plain": plain, "fast": cpu, "cpu": cpu, "gpu": gpu, "auto": cpu if platform == "cpu" else plain}
     return forms[choice]
