@@ -122,7 +122,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Rows) -> Rows:
         kernel, bias = _weights(self, (x.shape[-1], self.features))
-        y = _ops(self).ACTIVATIONS[self.activation](x @ kernel + bias[None])
+        y = _ops(self).ACTIVATIONS[self.activation](x @ kernel + (bias if bias.ndim == 2 else bias[None]))
         self.sow("intermediates", "activation", y)
         return y
 
@@ -148,6 +148,8 @@ def _weights(
     """A kernel and a bias: float32 parameters, cast to the type of the computation."""
     kernel = layer.param(f"{prefix}kernel", _he_normal, kernel_shape, jnp.float32)
     bias = layer.param(f"{prefix}bias", nn.initializers.zeros, kernel_shape[-1:], jnp.float32)
+    if layer.has_variable("rows", f"{prefix}bias"):
+        bias = layer.get_variable("rows", f"{prefix}bias")
     dtype = layer.compute.dtype  # type: ignore[attr-defined]
     return kernel.astype(dtype), bias.astype(dtype)
 

@@ -45,6 +45,25 @@ def block_kernel(
     return jnp.stack(rows).transpose(0, 5, 1, 3, 2, 4, 6).reshape(4 * channels, 16 * features)
 
 
+def fold_kernel(
+    kernel: Float[Array, "3 3 channels features"],
+) -> Float[Array, "2 2 4*channels 4*features"]:
+    """Rearranges the kernel of a stride-1 transposed convolution for phase space, both ways.
+
+    Pixel r of the result's block i is the sum over three neighbors, the pixels r to r + 2 of the
+    four in its blocks i and i + 1.
+    """
+    _, _, channels, features = kernel.shape
+    pixels = [
+        jnp.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
+        .reshape(2, 2, 2, 2, channels, features)
+        .transpose(0, 2, 1, 3, 4, 5)
+        for row in range(2)
+        for column in range(2)
+    ]
+    return jnp.stack(pixels, axis=5).reshape(2, 2, 4 * channels, 4 * features)
+
+
 def interleave(
     phases: Float[Array, "batch height width _"],
 ) -> Float[Array, "batch 2*height 2*width _"]:

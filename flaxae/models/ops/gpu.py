@@ -3,6 +3,10 @@
 The results are those of `plain.py` up to rounding. `benchmarks/programs` counts what the compiled
 programs move, and `benchmarks/attempts.md` has the counts of these and other implementations.
 Computation is in NHWC; XLA chooses the order in memory, whatever the order of the axes here.
+
+A bias may also come as equal rows, [rows, features], where `rows` divides the batch. The gradient
+of each row is then the sum over its part of the batch, so that the caller can add the rows of all
+layers at once.
 """
 
 from collections.abc import Callable
@@ -12,14 +16,251 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int8
 
 from flaxae.models.ops import plain
-from flaxae.models.ops.blocks import interleave, phase_kernel
-from flaxae.models.ops.cpu import MONOTONE, _from_nhwc, _to_nhwc
-from flaxae.models.ops.plain import Bias, Images, Kernel, Layout
+from flaxae.models.ops.blocks import fold_kernel, interleave, phase_kernel
+from flaxae.models.ops.plain import (
+    MONOTONE,
+    Bias,
+    Images,
+    Kernel,
+    Layout,
+    Pixels,
+    from_nhwc,
+    to_nhwc,
+)
 
-Pixels = Float[Array, "batch _ _ _"]  # NHWC
+# Up to so many channels, the input gradient of the last layer is computed as sums of products in
+# the kernel that also applies the gradient of the activation.
+_FEW_CHANNELS = 3
+
+
+def conv(
+    x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
+) -> Images:
+    """`plain.conv`, with gradients that need its output only."""
+    y = _add_bias(_convolve(to_nhwc(x, layout), kernel, stride, "SAME"), bias)
+    return from_nhwc(ACTIVATIONS[activation](y), layout)
+
+
+def conv_max_pool(
+    x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
+) -> Images:
+    """`plain.conv_max_pool`, which pools before the activation if that is monotone.
+
+    The result is the same, and the activation processes a quarter of the elements.
+    """
+    y = _add_bias(_convolve(to_nhwc(x, layout), kernel, 1, "SAME"), bias)
+    if activation == "relu":
+        y = max_pool(y, relu=True)
+    elif activation in MONOTONE:
+        y = ACTIVATIONS[activation](max_pool(y))
+    else:
+        y = max_pool(ACTIVATIONS[activation](y))
+    return from_nhwc(y, layout)
+
+
+def conv_transpose(
+    x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
+) -> Images:
+    """`plain.conv_transpose`, computed in phase space for 3x3 kernels with stride 2."""
+    if (stride, *kernel.shape[:2]) != (2, 3, 3):
+        return plain.conv_transpose(
+            x, kernel, bias, stride=stride, activation=activation, layout=layout
+        )
+    phases = _convolve(to_nhwc(x, layout), phase_kernel(kernel), 1, ((1, 0), (1, 0)))
+    # Interleaving is a pass over memory, which adds the bias too. Without the barrier, XLA would
+    # add it in the convolution, as an array of the size of the images.
+    y = interleave(lax.optimization_barrier(phases))
+    return from_nhwc(ACTIVATIONS[activation](_add_bias(y, bias)), layout)
+
+
+def upsample_head(
+    x: Images,
+    up_kernel: Kernel,
+    up_bias: Bias,
+    out_kernel: Float[Array, "_ _ features outputs"],
+    out_bias: Bias,
+    *,
+    activation: str,
+    size: tuple[int, int],
+    layout: Layout,
+) -> Images:
+    """`plain.upsample_head`, computed in phase space for 3x3 kernels.
+
+    The upsampled features stay in phase space, and only those that the crop needs are computed.
+    """
+    if (up_kernel.shape[:2], out_kernel.shape[:2]) != ((3, 3), (3, 3)):
+        parameters = (up_kernel, up_bias, out_kernel, out_bias)
+        return plain.upsample_head(x, *parameters, activation=activation, size=size, layout=layout)
+    x = to_nhwc(x, layout)
+    rows, columns = (_Blocks.of(*sizes) for sizes in zip(x.shape[1:3], size, strict=True))
+    kernel = phase_kernel(up_kernel, (rows.odd, columns.odd))
+    phases = _add_bias(_convolve(x, kernel, 1, (rows.pads, columns.pads)), up_bias, 4)
+    phases = fold_phases(
+        ACTIVATIONS[activation](phases), out_kernel, out_bias, (rows.border, columns.border)
+    )
+    y = interleave(phases)[:, rows.border :, columns.border :][:, : size[0], : size[1]]
+    return from_nhwc(y, layout)
+
+
+class _Blocks(NamedTuple):
+    """The blocks of two upsampled rows (or columns) that a crop needs."""
+
+    odd: int  # 1: the blocks begin with odd rows
+    pads: tuple[int, int]  # of the rows of x, for the convolution into phase space
+    border: int  # 1: the crop reaches the border, beyond which there are zeros
+
+    @classmethod
+    def of(cls, rows: int, size: int) -> "_Blocks":
+        """For `rows` of x, upsampled and then cropped to the central `size`.
+
+        Block i is computed from two rows of x, and two rows of the result from two blocks.
+        """
+        start = (2 * rows - size) // 2
+        if start == 0:
+            return cls(0, (1, 0), 1)
+        first, blocks = start - 1, -(-size // 2) + 1
+        before = (first - 1) // 2  # block i is computed from x[before + i] and x[before + i + 1]
+        return cls(first % 2, (-before, before + blocks + 1 - rows), 0)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def fold_phases(
+    phases: Float[Array, "batch height width _"],
+    kernel: Float[Array, "3 3 channels features"],
+    bias: Bias,
+    border: tuple[int, int],
+) -> Float[Array, "batch _ _ 4*features"]:
+    """Stride-1 transposed convolution and bias, from phase space to phase space.
+
+    Along an axis without `border`, block i of the result is computed from blocks i and i + 1. With
+    it there are zeros on both sides: block i, from blocks i - 1 and i, begins one pixel earlier.
+    """
+    # Without the barrier, XLA would add the bias in the convolution, from an array of its own.
+    y = lax.optimization_barrier(_fold(phases, fold_kernel(kernel), border))
+    return y + _repeated(bias, 4)
+
+
+def _fold(phases: Pixels, blocks: Kernel, border: tuple[int, int]) -> Pixels:
+    return _convolve(phases, blocks, 1, tuple((each, each) for each in border))
+
+
+def _fold_forward(
+    phases: Pixels, kernel: Kernel, bias: Bias, border: tuple[int, int]
+) -> tuple[Pixels, tuple[Pixels, Kernel, Bias]]:
+    return fold_phases(phases, kernel, bias, border), (phases, kernel, bias)
+
+
+def _fold_backward(
+    border: tuple[int, int], saved: tuple[Pixels, Kernel, Bias], g: Pixels
+) -> tuple[Pixels, Kernel, Bias]:
+    phases, kernel, bias = saved
+    g = lax.optimization_barrier(g)  # computed once, in phase space
+    if border == (1, 1):
+        # From g to the phases, because cuDNN's gradient allows less padding than this would need.
+        other = jnp.zeros((2, 2, g.shape[3], phases.shape[3]), g.dtype)
+        (turned,) = jax.vjp(lambda k: _convolve(g, k, 1, "VALID"), other)[1](phases)
+        blocks_grad = turned[::-1, ::-1].swapaxes(2, 3)
+    else:
+        blocks = fold_kernel(kernel)
+        (blocks_grad,) = jax.vjp(lambda k: _fold(phases, k, border), blocks)[1](g)
+    (kernel_grad,) = jax.vjp(fold_kernel, kernel)[1](blocks_grad)
+    if kernel.shape[3] <= _FEW_CHANNELS:
+        phases_grad = _fold_input_gradient(phases, kernel, border, g)
+    else:
+        (phases_grad,) = jax.vjp(lambda p: _fold(p, fold_kernel(kernel), border), phases)[1](g)
+    return phases_grad, kernel_grad, _bias_gradient(g, bias)
+
+
+fold_phases.defvjp(_fold_forward, _fold_backward)
+
+
+def _fold_input_gradient(
+    phases: Pixels, kernel: Kernel, border: tuple[int, int], g: Pixels
+) -> Pixels:
+    """A sum of products, which XLA fuses with the gradient of the activation before it."""
+    _, height, width, _ = phases.shape
+    g = jnp.pad(g, ((0, 0), *((1 - each, 1 - each) for each in border), (0, 0)))
+    blocks = fold_kernel(kernel.astype(jnp.float32))
+    terms = (
+        g[:, 1 - row : 1 - row + height, 1 - column : 1 - column + width, place : place + 1]
+        * blocks[row, column, :, place][None, None, None]
+        for row in range(2)
+        for column in range(2)
+        for place in range(g.shape[3])
+    )
+    return sum(terms, start=jnp.float32(0)).astype(phases.dtype)
+
+
+def max_pool(x: Pixels, *, relu: bool = False) -> Pixels:
+    """2x2 SAME max pooling with stride 2, then, if asked for, a ReLU."""
+    x = jnp.pad(
+        x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=-jnp.inf
+    )
+    batch, height, width, channels = x.shape
+    return _block_maximum(x.reshape(batch, height // 2, 2, width // 2, 2, channels), relu)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _block_maximum(
+    blocks: Float[Array, "batch height 2 width 2 channels"], relu: bool
+) -> Float[Array, "batch height width channels"]:
+    """Maximum of each 2x2 block, whose gradient goes to the first pixel that has it.
+
+    Only the place of that pixel is kept, in a byte. The gradient of `lax.reduce_window` searches
+    the windows again and scatters, by way of four arrays of indices.
+    """
+    return _block_maximum_forward(blocks, relu)[0]
+
+
+def _block_maximum_forward(
+    blocks: Float[Array, "batch height 2 width 2 channels"], relu: bool
+) -> tuple[Pixels, Int8[Array, "batch height width channels"]]:
+    pixels = [blocks[:, :, row, :, column] for row in range(2) for column in range(2)]
+    y = jnp.maximum(jnp.maximum(*pixels[:2]), jnp.maximum(*pixels[2:]))
+    place = jnp.full(y.shape, 3, jnp.int8)
+    for index in (2, 1, 0):
+        place = jnp.where(pixels[index] == y, jnp.int8(index), place)
+    if relu:
+        y = jnp.maximum(y, 0)
+        place = jnp.where(y != 0, place, jnp.int8(4))  # no pixel has a gradient
+    return y, place
+
+
+def _block_maximum_backward(
+    relu: bool, place: Int8[Array, "batch height width channels"], g: Pixels
+) -> tuple[Float[Array, "batch height 2 width 2 channels"]]:
+    places = jnp.arange(4, dtype=jnp.int8).reshape(1, 1, 2, 1, 2, 1)
+    winners = place[:, :, None, :, None] == places
+    return (jnp.where(winners, g[:, :, None, :, None], 0),)
+
+
+_block_maximum.defvjp(_block_maximum_forward, _block_maximum_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _add_bias(y: Pixels, bias: Bias, copies: int = 1) -> Pixels:
+    """Adds `copies` of the bias, one for each pixel of a block in phase space."""
+    return y + _repeated(bias, copies)
+
+
+def _repeated(bias: Bias, copies: int) -> Float[Array, "1 1 1 _"]:
+    row = bias if bias.ndim == 1 else bias[0]  # all rows are equal
+    return plain.per_channel(jnp.concatenate([row] * copies), "NHWC")
+
+
+def _bias_gradient(g: Pixels, bias: Bias) -> Bias:
+    if bias.ndim == 1:
+        return g.reshape(-1, len(bias)).sum(axis=0)
+    return g.reshape(len(bias), -1, bias.shape[1]).sum(axis=1)
+
+
+_add_bias.defvjp(
+    lambda y, bias, copies: (_add_bias(y, bias, copies), bias),
+    lambda copies, bias, g: (g, _bias_gradient(g, bias)),
+)
 
 
 def _by_output(
@@ -53,196 +294,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def conv(
-    x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
-) -> Images:
-    """`plain.conv`."""
-    y = _convolve(_to_nhwc(x, layout), kernel, stride, "SAME")
-    return _from_nhwc(_bias_and_activation(y, bias, activation), layout)
-
-
-def conv_max_pool(
-    x: Images, kernel: Kernel, bias: Bias, *, activation: str, layout: Layout
-) -> Images:
-    """`plain.conv_max_pool`."""
-    y = _convolve(_to_nhwc(x, layout), kernel, 1, "SAME") + plain.per_channel(bias, "NHWC")
-    if activation in MONOTONE:
-        y = ACTIVATIONS[activation](max_pool(y))
-    else:
-        y = max_pool(ACTIVATIONS[activation](y))
-    return _from_nhwc(y, layout)
-
-
-def conv_transpose(
-    x: Images, kernel: Kernel, bias: Bias, *, stride: int, activation: str, layout: Layout
-) -> Images:
-    """`plain.conv_transpose`."""
-    if (stride, *kernel.shape[:2]) != (2, 3, 3):
-        return plain.conv_transpose(
-            x, kernel, bias, stride=stride, activation=activation, layout=layout
-        )
-    phases = _convolve(_to_nhwc(x, layout), phase_kernel(kernel), 1, ((1, 0), (1, 0)))
-    # Interleaved first, because that is a pass over memory of its own, which then does the rest.
-    return _from_nhwc(_bias_and_activation(interleave(phases), bias, activation), layout)
-
-
-def upsample_head(
-    x: Images,
-    up_kernel: Kernel,
-    up_bias: Bias,
-    out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Float[Array, " outputs"],
-    *,
-    activation: str,
-    size: tuple[int, int],
-    layout: Layout,
-) -> Images:
-    """`plain.upsample_head`, computed in phase space for 3x3 kernels.
-
-    The upsampled features stay in phase space, and only those that the crop needs are computed.
-    """
-    if (up_kernel.shape[:2], out_kernel.shape[:2]) != ((3, 3), (3, 3)):
-        parameters = (up_kernel, up_bias, out_kernel, out_bias)
-        return plain.upsample_head(x, *parameters, activation=activation, size=size, layout=layout)
-    x = _to_nhwc(x, layout)
-    rows, columns = (_Blocks.of(*sizes) for sizes in zip(x.shape[1:3], size, strict=True))
-    kernel = phase_kernel(up_kernel, (rows.odd, columns.odd))
-    phases = _convolve(x, kernel, 1, (rows.pads, columns.pads))
-    phases = _bias_and_activation(phases, jnp.tile(up_bias, 4), activation)
-    y = interleave(_fold(phases, out_kernel, (rows.border, columns.border)))
-    y = y[:, rows.border :, columns.border :][:, : size[0], : size[1]]
-    return _from_nhwc(y + plain.per_channel(out_bias, "NHWC"), layout)
-
-
-class _Blocks(NamedTuple):
-    """The blocks of two upsampled rows (or columns) that a crop needs."""
-
-    odd: int  # 1: a block begins with an odd row, so the blocks are shifted by one
-    pads: tuple[int, int]  # of the rows of x, for the convolution into phase space
-    border: int  # 1: the crop reaches the border, beyond which there are zeros
-
-    @classmethod
-    def of(cls, rows: int, size: int) -> "_Blocks":
-        """For `rows` of x, upsampled and cropped to `size`."""
-        start = (2 * rows - size) // 2
-        if start == 0:
-            return cls(0, (1, 0), 1)
-        first, count = start - 1, -(-size // 2) + 1  # the first row, and the number of blocks
-        before = (first - 1) // 2  # block i is computed from x[before + i] and x[before + i + 1]
-        return cls(first % 2, (-before, before + count + 1 - rows), 0)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _fold(
-    phases: Float[Array, "batch height width _"],
-    kernel: Float[Array, "3 3 channels features"],
-    border: tuple[int, int],
-) -> Float[Array, "batch _ _ 4*features"]:
-    """Stride-1 transposed convolution, from phase space to phase space.
-
-    Block i of the result is computed from blocks i and i + 1, or i - 1 and i at a border.
-    """
-    return _fold_linear(phases, kernel, border)
-
-
-def _fold_linear(phases, kernel, border):
-    return _convolve(phases, fold_kernel(kernel), 1, tuple((b, b) for b in border))
-
-
-def fold_kernel(kernel: Array) -> Array:
-    """[3,3,C,F] -> [2,2,4C,4F]."""
-    _, _, c, f = kernel.shape
-    rows = [
-        jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)))
-        .reshape(2, 2, 2, 2, c, f).transpose(0, 2, 1, 3, 4, 5)
-        for i in range(2) for j in range(2)
-    ]
-    return jnp.stack(rows, axis=5).reshape(2, 2, 4 * c, 4 * f)
-
-
-def _fold_forward(phases, kernel, border):
-    return _fold(phases, kernel, border), (phases, kernel)
-
-
-def _fold_backward(border, saved, g):
-    phases, kernel = saved
-    if border == (1, 1):
-        # From g to phases, so that cuDNN's gradient of a kernel fits: it allows no wider padding.
-        other = jnp.zeros((2, 2, g.shape[3], phases.shape[3]), g.dtype)
-        turned = jax.vjp(lambda k: _convolve(g, k, 1, "VALID"), other)[1](phases)[0]
-        big = turned[::-1, ::-1].swapaxes(2, 3)
-        kernel_grad = jax.vjp(fold_kernel, kernel)[1](big)[0]
-    else:
-        kernel_grad = jax.vjp(lambda k: _fold_linear(phases, k, border), kernel)[1](g)[0]
-    if kernel.shape[3] > 4:
-        x_grad = jax.vjp(lambda p: _fold_linear(p, kernel, border), phases)[1](g)[0]
-        return x_grad, kernel_grad
-    return _fold_x_grad(phases, kernel, border, g), kernel_grad
-
-
-def _fold_x_grad(phases, kernel, border, g):
-    _, height, width, _ = phases.shape
-    features = kernel.shape[3]
-    pads = [(0, 0), *((1 - b, 1 - b) for b in border), (0, 0)]
-    g = jnp.pad(g.astype(jnp.float32), pads)
-    kernel = kernel.astype(jnp.float32)
-
-    def place(r, t, b):
-        return divmod(r - t + 2, 2)
-
-    parts = []
-    for r in range(2):
-        for s in range(2):
-            total = 0
-            for t in range(3):
-                for u in range(3):
-                    (h, i), (w, j) = place(r, t, border[0]), place(s, u, border[1])
-                    for o in range(features):
-                        c = (2 * i + j) * features + o
-                        piece = g[:, h : h + height, w : w + width, c : c + 1]
-                        total = total + piece * kernel[t, u, :, o]
-            parts.append(total)
-    return jnp.concatenate(parts, axis=3).astype(phases.dtype)
-
-
-_fold.defvjp(_fold_forward, _fold_backward)
-
-
-def max_pool(x: Pixels) -> Pixels:
-    """2x2 SAME max pooling with stride 2."""
-    x = jnp.pad(
-        x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=-jnp.inf
-    )
-    batch, height, width, channels = x.shape
-    return _block_maximum(x.reshape(batch, height // 2, 2, width // 2, 2, channels))
-
-
-@jax.custom_vjp
-def _block_maximum(blocks):
-    return jnp.max(blocks, axis=(2, 4))
-
-
-def _block_maximum_forward(blocks):
-    a, b, c = blocks[:, :, 0, :, 0], blocks[:, :, 0, :, 1], blocks[:, :, 1, :, 0]
-    d = blocks[:, :, 1, :, 1]
-    y = jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
-    first = jnp.where(a == y, 0, jnp.where(b == y, 1, jnp.where(c == y, 2, 3))).astype(jnp.int8)
-    return y, first
-
-
-def _block_maximum_backward(first, g):
-    place = jnp.arange(4, dtype=jnp.int8).reshape(1, 1, 2, 1, 2, 1)
-    return (jnp.where(first[:, :, None, :, None] == place, g[:, :, None, :, None], 0),)
-
-
-_block_maximum.defvjp(_block_maximum_forward, _block_maximum_backward)
-
-
-def _bias_and_activation(y: Pixels, bias: Bias, activation: str) -> Pixels:
-    return ACTIVATIONS[activation](y + plain.per_channel(bias, "NHWC"))
-
-
-def _convolve(x, kernel, stride, pads):
+def _convolve(
+    x: Pixels, kernel: Kernel, stride: int, pads: str | tuple[tuple[int, int], ...]
+) -> Pixels:
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 Layout = Literal["NHWC", "NCHW"]
 Images = Float[Array, "batch _ _ _"]  # in the layout given by the argument `layout`
+Pixels = Float[Array, "batch _ _ _"]  # NHWC
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
-Bias = Float[Array, " features"]
+Bias = Float[Array, "*rows features"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -25,6 +26,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "identity": lambda x: x,
 }
+# These functions never decrease, so max(f(a), f(b)) = f(max(a, b)). GELU decreases below -0.75.
+MONOTONE = frozenset({"relu", "elu", "leaky_relu", "tanh", "identity"})
 
 
 def conv(
@@ -92,4 +95,15 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
 
 def per_channel(bias: Bias, layout: Layout) -> Float[Array, "_ _ _ _"]:
     """Reshapes the bias so that it broadcasts against images without rank promotion."""
-    return bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]
+    rows = bias if bias.ndim == 2 else bias[None]
+    return rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None]
+
+
+def to_nhwc(x: Images, layout: Layout) -> Pixels:
+    """Images in `layout` as NHWC."""
+    return x if layout == "NHWC" else x.transpose(0, 2, 3, 1)
+
+
+def from_nhwc(x: Pixels, layout: Layout) -> Images:
+    """The inverse of `to_nhwc`."""
+    return x if layout == "NHWC" else x.transpose(0, 3, 1, 2)
