@@ -34,14 +34,38 @@ from flaxae.models.ops.plain import (
 # Up to so many channels, the input gradient of the last layer is computed as sums of products in
 # the kernel that also applies the gradient of the activation.
 _FEW_CHANNELS = 3
+_NOT_CUDNNS = frozenset({"elu", "leaky_relu", "tanh", "gelu"})
 
 
 def conv(
     x: Images, kernel: Kernel, bias: Bias, *, stride: int = 1, activation: str, layout: Layout
 ) -> Images:
     """`plain.conv`, with gradients that need its output only."""
-    y = _add_bias(_convolve(to_nhwc(x, layout), kernel, stride, "SAME"), bias)
-    return from_nhwc(ACTIVATIONS[activation](y), layout)
+    x = to_nhwc(x, layout)
+    # What cuDNN does not apply itself would be a pass over its result.
+    by_sums = x.shape[3] * stride == 1 and kernel.shape[:2] == (3, 3) and activation in _NOT_CUDNNS
+    y = _convolve_one(x, kernel) if by_sums else _convolve(x, kernel, stride, "SAME")
+    return from_nhwc(ACTIVATIONS[activation](_add_bias(y, bias)), layout)
+
+
+@jax.custom_vjp
+def _convolve_one(
+    x: Float[Array, "batch height width 1"], kernel: Float[Array, "3 3 1 features"]
+) -> Float[Array, "batch height width features"]:
+    """SAME convolution of one channel, which XLA fuses with the activation after it."""
+    _, height, width, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    places = [(row, column) for row in range(3) for column in range(3)]
+    neighbors = [padded[:, r : r + height, c : c + width] for r, c in places]
+    patches = jnp.concatenate(neighbors, axis=3).astype(jnp.float32)
+    matrix = kernel.astype(jnp.float32).reshape(9, -1)
+    return _sums_of_products(patches, matrix).astype(x.dtype)
+
+
+_convolve_one.defvjp(
+    lambda x, kernel: (_convolve_one(x, kernel), (x, kernel)),
+    lambda saved, g: jax.vjp(lambda x, k: _convolve(x, k, 1, "SAME"), *saved)[1](g),
+)
 
 
 def conv_max_pool(
@@ -181,17 +205,20 @@ def _fold_input_gradient(
     phases: Pixels, kernel: Kernel, border: tuple[int, int], g: Pixels
 ) -> Pixels:
     """A sum of products, which XLA fuses with the gradient of the activation before it."""
-    _, height, width, _ = phases.shape
+    _, height, width, channels = phases.shape
     g = jnp.pad(g, ((0, 0), *((1 - each, 1 - each) for each in border), (0, 0)))
-    blocks = fold_kernel(kernel.astype(jnp.float32))
-    terms = (
-        g[:, 1 - row : 1 - row + height, 1 - column : 1 - column + width, place : place + 1]
-        * blocks[row, column, :, place][None, None, None]
-        for row in range(2)
-        for column in range(2)
-        for place in range(g.shape[3])
-    )
-    return sum(terms, start=jnp.float32(0)).astype(phases.dtype)
+    corners = [(row, column) for row in range(2) for column in range(2)]
+    neighbors = [g[:, 1 - r : 1 - r + height, 1 - c : 1 - c + width] for r, c in corners]
+    patches = jnp.concatenate(neighbors, axis=3).astype(jnp.float32)
+    blocks = fold_kernel(kernel.astype(jnp.float32)).transpose(0, 1, 3, 2).reshape(-1, channels)
+    return _sums_of_products(patches, blocks).astype(phases.dtype)
+
+
+def _sums_of_products(
+    x: Float[Array, "batch height width terms"], matrix: Float[Array, "terms features"]
+) -> Float[Array, "batch height width features"]:
+    """The product as sums, which XLA fuses with what follows, in place of a library's call."""
+    return (x[..., None] * matrix[None, None, None]).sum(axis=3)
 
 
 def max_pool(x: Pixels, *, relu: bool = False) -> Pixels:
@@ -252,9 +279,10 @@ def _repeated(bias: Bias, copies: int) -> Float[Array, "1 1 1 _"]:
 
 
 def _bias_gradient(g: Pixels, bias: Bias) -> Bias:
-    if bias.ndim == 1:
-        return g.reshape(-1, len(bias)).sum(axis=0)
-    return g.reshape(len(bias), -1, bias.shape[1]).sum(axis=1)
+    rows, features = (1, *bias.shape)[-2:]
+    # Only the batch and the channels are split, so that XLA may keep any order in memory.
+    parts = g.reshape(rows, len(g) // rows, *g.shape[1:3], -1, features)
+    return parts.sum(axis=(1, 2, 3, 4)).reshape(bias.shape)
 
 
 _add_bias.defvjp(
