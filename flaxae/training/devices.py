@@ -28,6 +28,7 @@ class Placement(NamedTuple):
     micro_batch: int | None  # images that a device computes at once; None: its whole share
     steps_per_call: int  # training steps in one call of a compiled program
     adaptable: bool = False  # a few steps less in a call are as good
+    joined: bool = False  # small arrays are joined where each would take a kernel of its own
 
     def replicate(self, tree: Any) -> Any:
         """The arrays of a tree on every device."""
@@ -105,13 +106,14 @@ def place(
     `single_steps` asks for one step in a call unless `device` says how many.
     """
     platform = jax.default_backend()
-    in_cache = ops.operations(compute.kernels, platform) is ops.cpu
+    form = ops.operations(compute.kernels, platform)
     numbers = model.largest_array(image_shape)
     fitting = numbers and min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_NUMBERS // numbers))
     steps = _STEPS_ON_CPU if platform == "cpu" else _STEPS_ON_ACCELERATORS
     return Placement(
         Mesh(jax.devices(), (AXIS,)),
-        micro_batch=fitting if in_cache else None,
+        micro_batch=fitting if form is ops.cpu else None,
         steps_per_call=device.steps_per_call or (1 if single_steps else steps),
         adaptable=device.steps_per_call is None,
+        joined=form is ops.gpu,
     )

@@ -13,8 +13,8 @@ def phase_kernel(
     """Rearranges the kernel of a stride-2 transposed convolution into a 2x2 convolution kernel.
 
     The convolution returns the result in phase space. Along each axis, output pixel 2i is
-    x[i - 1] * kernel[0] + x[i] * kernel[2], and output pixel 2i + 1 is x[i] * kernel[1]. Where `odd`
-    is 1, the blocks along that axis are the pixels 2i - 1 and 2i instead of 2i and 2i + 1.
+    x[i - 1] * kernel[0] + x[i] * kernel[2], and output pixel 2i + 1 is x[i] * kernel[1]. Where
+    `odd` is 1, the blocks along that axis are the pixels 2i - 1 and 2i instead of 2i and 2i + 1.
     """
     _, _, channels, features = kernel.shape
     padded = jnp.pad(kernel, (*((1 - each, each) for each in odd), (0, 0), (0, 0)))

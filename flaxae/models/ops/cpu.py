@@ -219,4 +219,4 @@ ACTIVATIONS = {**plain.ACTIVATIONS, "elu": elu}
 
 
 def _bias_and_activation(y: Pixels, bias: Bias, activation: str) -> Pixels:
-    return ACTIVATIONS[activation](y + plain.per_channel(bias, "NHWC"))
+    return ACTIVATIONS[activation](plain.add_bias(y, bias, "NHWC"))

@@ -275,7 +275,7 @@ def _add_bias(y: Pixels, bias: Bias, copies: int = 1) -> Pixels:
 
 def _repeated(bias: Bias, copies: int) -> Float[Array, "1 1 1 _"]:
     row = bias if bias.ndim == 1 else bias[0]  # all rows are equal
-    return plain.per_channel(jnp.concatenate([row] * copies), "NHWC")
+    return jnp.concatenate([row] * copies)[None, None, None]
 
 
 def _bias_gradient(g: Pixels, bias: Bias) -> Bias:

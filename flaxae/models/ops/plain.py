@@ -1,4 +1,4 @@
-"""The convolutional layers' operations in plain `jax.lax`: the reference for `cpu.py`.
+"""The convolutional layers' operations in plain `jax.lax`: the reference for `cpu.py` and `gpu.py`.
 
 Kernels are HWIO in both layouts. `layout` is the layout of `x` and of the result. All arrays have
 the dtype of the computation, float32 or bfloat16.
@@ -16,7 +16,8 @@ Layout = Literal["NHWC", "NCHW"]
 Images = Float[Array, "batch _ _ _"]  # in the layout given by the argument `layout`
 Pixels = Float[Array, "batch _ _ _"]  # NHWC
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
-Bias = Float[Array, "*rows features"]
+# One row, or several equal rows, whose number divides the batch: see `gpu.py`.
+Bias = Float[Array, " features"] | Float[Array, "rows features"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -36,7 +37,7 @@ def conv(
     """SAME convolution, bias and activation. Height and width become ceil(size / stride)."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
-    return ACTIVATIONS[activation](y + per_channel(bias, layout))
+    return ACTIVATIONS[activation](add_bias(y, bias, layout))
 
 
 def conv_max_pool(
@@ -58,7 +59,7 @@ def conv_transpose(
     """SAME transposed convolution, bias and activation. Height and width become size * stride."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_transpose(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
-    return ACTIVATIONS[activation](y + per_channel(bias, layout))
+    return ACTIVATIONS[activation](add_bias(y, bias, layout))
 
 
 def upsample_head(
@@ -93,10 +94,15 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
     return x
 
 
-def per_channel(bias: Bias, layout: Layout) -> Float[Array, "_ _ _ _"]:
-    """Reshapes the bias so that it broadcasts against images without rank promotion."""
-    rows = bias if bias.ndim == 2 else bias[None]
-    return rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None]
+def add_bias(x: Images, bias: Bias, layout: Layout) -> Images:
+    """Adds the bias to each pixel."""
+    rows = bias_rows(bias, len(x))
+    return x + (rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None])
+
+
+def bias_rows(bias: Bias, batch: int) -> Float[Array, "_ features"]:
+    """The bias as one row, or as a row for each of `batch` images if it has several."""
+    return bias[None] if bias.ndim == 1 else jnp.repeat(bias, batch // len(bias), axis=0)
 
 
 def to_nhwc(x: Images, layout: Layout) -> Pixels:

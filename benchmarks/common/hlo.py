@@ -47,7 +47,7 @@ class Instruction(NamedTuple):
 Program = tuple[Instruction, ...]
 
 _COMPUTATION = re.compile(r"^(?!HloModule)(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
-_INSTRUCTION = re.compile(
+INSTRUCTION = re.compile(
     r"^\s+(?:ROOT\s+)?%?(?P<name>[\w.\-]+) = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)"
     r"\((?P<operands>.*?)\)(?P<attributes>, \w+=.*)?$"
 )
@@ -101,8 +101,8 @@ def parse(text: str) -> Program:
     fusions = dict(_FUSION.findall(text))  # by the computation that is called
     fusion, shapes = "", {}
     for line in text.splitlines():
-        if match := _INSTRUCTION.match(line):
-            shapes[match["name"]] = shape = _shape(match["shape"])
+        if match := INSTRUCTION.match(line):
+            shapes[match["name"]] = shape = shape_of(match["shape"])
             operands = tuple(map(shapes.get, re.findall(r"%([\w.\-]+)", match["operands"])))
             rest = (match["opcode"], operands, match["attributes"] or "", fusion)
             found.append(Instruction(shape, *rest))
@@ -120,7 +120,7 @@ def same_instructions(one: Program, other: Program) -> bool:
     return next(counts) == next(counts)
 
 
-def _shape(text: str) -> Shape | None:
+def shape_of(text: str) -> Shape | None:
     if not (match := _SHAPE.search(text)):
         return None
     sizes, layout = (tuple(map(int, re.findall(r"\d+", match[i] or ""))) for i in (2, 3))

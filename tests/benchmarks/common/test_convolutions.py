@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.device import Runtime
-from benchmarks.layouts.hlo import Convolution, Program, convolutions, moves, parse
+from benchmarks.common.hlo import Convolution, Program, convolutions, moves, parse
 
 _DATA = Path(__file__).parents[2] / "fixtures/programs"
 
