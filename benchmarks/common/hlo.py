@@ -121,6 +121,7 @@ def same_instructions(one: Program, other: Program) -> bool:
 
 
 def shape_of(text: str) -> Shape | None:
+    """The first array in a text as `f32[8,3]{1,0}`; None if there is none."""
     if not (match := _SHAPE.search(text)):
         return None
     sizes, layout = (tuple(map(int, re.findall(r"\d+", match[i] or ""))) for i in (2, 3))
