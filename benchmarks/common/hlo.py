@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 Program = tuple[Instruction, ...]
 
-_COMPUTATION = re.compile(r"^(?!HloModule)(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
+COMPUTATION = re.compile(r"^(?!HloModule)(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
 INSTRUCTION = re.compile(
     r"^\s+(?:ROOT\s+)?%?(?P<name>[\w.\-]+) = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)"
     r"\((?P<operands>.*?)\)(?P<attributes>, \w+=.*)?$"
@@ -106,7 +106,7 @@ def parse(text: str) -> Program:
             operands = tuple(map(shapes.get, re.findall(r"%([\w.\-]+)", match["operands"])))
             rest = (match["opcode"], operands, match["attributes"] or "", fusion)
             found.append(Instruction(shape, *rest))
-        elif match := _COMPUTATION.match(line):
+        elif match := COMPUTATION.match(line):
             fusion, shapes = fusions.get(match[1], ""), {}
     return tuple(found)
 

@@ -12,7 +12,6 @@ _FREE = frozenset(
     {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all"}
     | {"opt-barrier", "partition-id", "copy-done", "async-done", "while", "conditional", "call"}
 )
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+)[^=]*\{$")
 _ARRAY = re.compile(r"\b(?!token|opaque)[a-z]\w*\[[\d,]*\](?:\{[^}]*\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = {"while": re.compile(r"body=%?([\w.\-]+)"), "call": re.compile(r"to_apply=%?([\w.\-]+)")}
@@ -87,9 +86,9 @@ def _computations(text: str) -> tuple[_Computations, str]:
             )
             operands = tuple(_NAME.findall(match["operands"]))
             found[current].append(_Line(match["name"], match["opcode"], arrays, operands, line))
-        elif match := _COMPUTATION.match(line.strip()):
-            current = match[2]
-            entry = current if match[1] else entry
+        elif match := hlo.COMPUTATION.match(line):
+            current = match[1]
+            entry = current if line.startswith("ENTRY") else entry
             found[current] = []
     return found, entry
 

@@ -11,7 +11,7 @@ from benchmarks.common.roofline import measure_ceilings
 
 
 def environment(write: Callable[[Any], None], smoke: bool) -> None:
-    """Rates are measured with JAX's default precision, which is TF32 on recent GPUs, and without."""
+    """Rates are those of JAX's default precision, TF32 on recent GPUs, and of the highest."""
     result: dict[str, Any] = {
         "device": device.describe_device(),
         "software": device.describe_software(),

@@ -14,7 +14,7 @@ from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_
 
 
 def build(workload: Workload, form: str) -> Program:
-    """`form` is "contiguous" or "channels_last"; "compiled" and "one thread" have channels_last too.
+    """`form` is "contiguous" or "channels_last"; "compiled" and "one thread" have the latter too.
 
     With several threads PyTorch loses most of its time where other programs use the same cores.
     """
