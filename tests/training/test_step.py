@@ -79,7 +79,7 @@ def squared_error(logits, pixels):
 @pytest.mark.parametrize("examples", [12, 11])
 def test_joined_gradients_are_the_same(tiny_splits, examples):
     """With layers of the GPU form, with dropout between them, and with a layer of linen's own."""
-    batch = jax.tree.map(lambda x: x[:examples], first_twelve(tiny_splits.train))
+    batch = jax.tree.map(lambda x: x[:examples], first_twelve(tiny_splits["train"]))
     for model in (MODEL, replace(PLAIN, latent_dim=3)):
         autoencoder = model.build(ComputeConfig(kernels="gpu"), (9, 7, 1))
         state = create_train_state(autoencoder, make_optimizer(CONSTANT, 1), make_rngs(0).init)

@@ -1,7 +1,6 @@
 """The command for the day with a GPU, on a CPU: its parts, and what becomes of those that fail."""
 
 import json
-import sys
 
 import pytest
 
@@ -12,12 +11,7 @@ from benchmarks.gpu.parts import Part, commands, run_part
 
 def test_every_part_has_a_command(tmp_path):
     assert tuple(commands(tmp_path, smoke=False)) == PARTS
-    own = {
-        each.arguments[2]
-        for each in commands(tmp_path, smoke=True).values()
-        if len(each.arguments) > 4
-    }
-    assert set(part._FUNCTIONS) <= own | set(PARTS)
+    assert set(part._FUNCTIONS) <= set(PARTS)
 
 
 @pytest.mark.parametrize(
@@ -55,4 +49,3 @@ def test_the_command_runs_the_other_parts_after_one_that_failed(tmp_path, monkey
     assert last["parts"] == {"steps": "broken", "flags": "done"}
     written = json.loads((tmp_path / "gpu-flags.json").read_text())
     assert written["result"]["rows"]["as XLA has it"]["seconds_per_step"]["median"] > 0
-    assert "failure" in written["result"]["rows"]["convolution fusions"] or sys.platform

@@ -1,4 +1,4 @@
-"""GPU programs, compiled without a GPU. The counts need jax's CUDA plugin, which .ci/gpu installs."""
+"""GPU programs, compiled without a GPU, where jax's CUDA plugin is: `.ci/gpu` installs it."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_requests_are_what_the_flags_ask_for():
 
 @pytest.mark.parametrize("target", TARGETS.values())
 def test_a_target_has_the_rates_of_its_sheet(target):
-    """float32 without tensor cores: two operations a lane and clock; the sheets give the product."""
+    """float32 without tensor cores: the sheets give twice the lanes times the clock."""
     sheets = {"H100 SXM": 66.9e12, "A100 SXM": 19.5e12, "V100 SXM2": 15.7e12}
     rate = 2 * target.cores * target.lanes * target.clock_ghz * 1e9
     assert rate == pytest.approx(sheets[target.name], rel=0.01)
