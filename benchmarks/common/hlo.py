@@ -59,6 +59,7 @@ _LETTERS = {"b": "N", "f": "C", "0": "H", "1": "W", "i": "I", "o": "O"}
 # What runs a convolution, by the first pattern that is found in its line as `_executor` puts it.
 _EXECUTORS = (
     (r'target="__cudnn\$([^"]+)".*"algo_id":"(\d+)"', r"cuDNN \1, algorithm \2"),
+    (r'target="__cudnn\$([^"]+)".*"algo_id":"-1"', r"cuDNN \1"),  # none was chosen
     (r'target="__cudnn\$([^"]+)".*"algorithm":\{', r"cuDNN \1, algorithm 0"),
     (r'target="__cudnn\$([^"]+)"', r"cuDNN \1, algorithm not reported"),
     (r'target="__onednn\$|"kind":"[^"]*onednn', "oneDNN"),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from benchmarks.common import hlo, roofline
+from benchmarks.common import hlo, launches, roofline
 from benchmarks.common.device import runtime
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
@@ -78,6 +78,9 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
             for layout, (lowered, executable, seconds, _) in compiled.items():
                 times = (seconds, summarize(samples[layout]), samples[layout])
                 cost = roofline.cost(lowered, executable)
+                if runtime() == "cuda":  # XLA's own count leaves out what cuDNN reads and writes
+                    moved = launches.count(executable.as_text() or "").bytes
+                    cost = cost._replace(bytes_accessed=moved)
                 floor = roofline.floor_seconds(cost, ceilings[combination.dtype])
                 memory = roofline.memory_bytes(executable)
                 found = hlo.convolutions(parsed[layout], runtime()), hlo.moves(parsed[layout])

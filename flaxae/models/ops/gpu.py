@@ -105,7 +105,7 @@ def upsample_head(
     up_kernel: Kernel,
     up_bias: Bias,
     out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Bias,
+    out_bias: Float[Array, "*rows outputs"],
     *,
     activation: str,
     size: tuple[int, int],

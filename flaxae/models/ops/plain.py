@@ -17,7 +17,7 @@ Images = Float[Array, "batch _ _ _"]  # in the layout given by the argument `lay
 Pixels = Float[Array, "batch _ _ _"]  # NHWC
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
 # One row, or several equal rows, whose number divides the batch: see `gpu.py`.
-Bias = Float[Array, " features"] | Float[Array, "rows features"]
+Bias = Float[Array, "*rows features"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -67,7 +67,7 @@ def upsample_head(
     up_kernel: Kernel,
     up_bias: Bias,
     out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Float[Array, " outputs"],
+    out_bias: Float[Array, "*rows outputs"],
     *,
     activation: str,
     size: tuple[int, int],

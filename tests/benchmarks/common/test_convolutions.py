@@ -80,6 +80,18 @@ def test_the_executor_and_the_orders_of_a_gpu_convolution(index, executor, order
     assert (convolution.input, convolution.filter, convolution.output) == orders
 
 
+def test_the_calls_of_a_program_that_jax_compiled():
+    """Without an algorithm, because none was chosen."""
+    found = convolutions(_program("cuda"), "cuda")
+    assert {c.executor for c in found} == {
+        "cuDNN convBiasActivationForward",
+        "cuDNN convForward",
+        "cuDNN convBackwardFilter",
+        "cuDNN convBackwardInput",
+    }
+    assert {(c.input, c.filter, c.output) for c in found} == {("NHWC", "OHWI", "NHWC")}
+
+
 def test_a_result_is_shown_as_it_lies_in_memory():
     assert _gpu()[4].result == "f32[64,16,28,28]"
 
