@@ -12,6 +12,7 @@ from benchmarks.common.tables import reported
 from benchmarks.common.targets import TARGETS
 from benchmarks.programs import Settings
 from benchmarks.programs.compilation import Program, measure, requests, require_plugin
+from flaxae.errors import RunError
 
 _PASSES = {
     "train": "a step",
@@ -26,13 +27,24 @@ def count_programs(settings: Settings) -> Finding:
 
     Raises:
         InputError: the CUDA plugin is not installed; the message says how to install it.
+        RunError: no program could be compiled.
     """
     require_plugin()
     logging.getLogger("jax").setLevel(logging.ERROR)  # the plugin finds no GPU, which is expected
     programs: list[Program] = []
+    failures: dict[str, str] = {}
     for gpu, request in requests(settings):
-        programs.append(measure(gpu, request))
-        print(_line(programs[-1]), flush=True)
+        if gpu in failures:
+            continue
+        try:
+            programs.append(measure(gpu, request))
+        except jax.errors.JaxRuntimeError as error:  # of XLA, or of the ptxas that it found
+            failures[gpu] = str(error).splitlines()[0]
+            print(f"{TARGETS[gpu].name} cannot be compiled for here: {failures[gpu]}", flush=True)
+        else:
+            print(_line(programs[-1]), flush=True)
+    if not programs:
+        raise RunError(f"nothing could be compiled: {failures}")
     show(programs)
     brief = [
         {
@@ -43,7 +55,7 @@ def count_programs(settings: Settings) -> Finding:
         }
         for p in programs
     ]
-    content = {"counted": "not timed", "jax": jax.__version__, "programs": programs}
+    content = {"counted": "not timed", "programs": programs, "failures": failures}
     return Finding(device.describe_device(), answer(programs), content, {"programs": brief})
 
 
