@@ -56,7 +56,7 @@ def commands(output_dir: Path, smoke: bool) -> dict[str, Part]:
     models = ("--models", "convolutional", "--batch-sizes", *_BATCHES, "--repeats", "10")
     return {
         "environment": own("environment", 40),
-        "steps": own("steps", 80),
+        "steps": own("steps", 110),
         "steps_bfloat16": own("steps_bfloat16", 60),
         "epochs": own("epochs", 60),
         "flags": own("flags", 60),

@@ -77,7 +77,8 @@ def steps_bfloat16(write: Write, smoke: bool) -> None:
 def _steps(write: Write, smoke: bool, dtype: str) -> None:
     ceilings = measure_ceilings(dtype, smoke=smoke)
     result: dict[str, Any] = {"dtype": dtype, "ceilings": ceilings, "rows": []}
-    sizes = (8,) if smoke else (64, 128, 256, 512, 1024, 2048, 4096)
+    # The most important first, because the part may be stopped after any of them.
+    sizes = (8,) if smoke else (256, 1024, 64, 4096, 512, 2048, 128)
     for batch in sizes:
         row: dict[str, Any] = {"batch": batch}
         count, repeats = (2, 2) if smoke else (20, 8)
