@@ -33,7 +33,9 @@ class Program:
     def __init__(
         self, form: str, dtype: str, batch: int, steps: int, options: dict[str, Any] | None = None
     ) -> None:
-        config, own = flaxae.preset("original", model="convolutional"), {"kernels": form}
+        small = {"filters": (4, 2)} if batch < 16 else {}  # as in a smoke run
+        config = flaxae.preset("original", model="convolutional", **small)
+        own = {"kernels": form}
         compute = flaxae.ComputeConfig(dtype=dtype, **own)  # type: ignore[arg-type]
         joined = ops.operations(compute.kernels, jax.default_backend()) is ops.gpu
         model = config.model.build(compute, _SHAPE)
