@@ -219,8 +219,8 @@ def test_max_pool_of_ties():
 def test_gpu_max_pool_of_ties_gives_the_gradient_to_the_first_pixel():
     """As `plain` does, whose ReLU before the pooling makes many ties of zeros."""
     rng = np.random.default_rng(0)
-    x = rng.integers(-1, 2, size=(3, 7, 5, 4)).astype(np.float32)
-    (g,) = arrays((3, 4, 3, 4))
+    x = jnp.asarray(rng.integers(-1, 2, size=(3, 7, 5, 4)), jnp.float32)
+    g = jnp.asarray(arrays((3, 4, 3, 4))[0])
     for relu, before in ((False, lambda x: x), (True, jax.nn.relu)):
         got, got_vjp = jax.vjp(lambda x, relu=relu: gpu.max_pool(x, relu=relu), x)
         want, want_vjp = jax.vjp(
