@@ -96,6 +96,8 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
 
 def add_bias(x: Images, bias: Bias, layout: Layout) -> Images:
     """Adds the bias to each pixel."""
+    if bias.ndim == 1:
+        return x + (bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None])
     rows = bias_rows(bias, len(x))
     return x + (rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None])
 
