@@ -129,9 +129,8 @@ def train_step(
     means = {name: value / examples for name, value in values.items() if name != "examples"}
     if restore is not None:
         grads = lax.optimization_barrier(grads)  # or XLA would make a vector for each use
-    norm = optax.tree.norm(grads)
-    grads = grads if restore is None else restore(grads)
-    return state.apply_gradients(grads=grads), StepMetrics(means, norm)
+    state = state.apply_gradients(grads=grads if restore is None else restore(grads))
+    return state, StepMetrics(means, optax.tree.norm(grads))
 
 
 def many_steps(
