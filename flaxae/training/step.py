@@ -88,9 +88,10 @@ def bias_rows(params: Any, examples: int) -> Any:
     layers are too small for their sum to be fused with what is before it.
     """
     rows = examples // 2 if examples % 2 == 0 else examples
+    flat: dict[Any, Any] = {**flatten_dict(params)}
     biases = {
         path: jnp.broadcast_to(leaf, (rows, *leaf.shape))
-        for path, leaf in flatten_dict(params).items()
+        for path, leaf in flat.items()
         if path[-1].endswith("bias") and leaf.ndim == 1
     }
     return unflatten_dict(biases)
@@ -98,7 +99,8 @@ def bias_rows(params: Any, examples: int) -> Any:
 
 def add_rows(grads: Any, row_grads: Any) -> Any:
     """`grads` plus the sums over the rows of `row_grads`."""
-    flat, rows = flatten_dict(grads), flatten_dict(row_grads)
+    flat: dict[Any, Any] = {**flatten_dict(grads)}
+    rows: dict[Any, Any] = {**flatten_dict(row_grads)}
     if not rows:
         return grads
     ends = list(itertools.accumulate(leaf.shape[1] for leaf in rows.values()))

@@ -150,7 +150,6 @@ class _Blocks(NamedTuple):
         return cls(first % 2, (-before, before + blocks + 1 - rows), 0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def fold_phases(
     phases: Float[Array, "batch height width _"],
     kernel: Float[Array, "3 3 channels features"],
@@ -162,6 +161,11 @@ def fold_phases(
     Along an axis without `border`, block i of the result is computed from blocks i and i + 1. With
     it there are zeros on both sides: block i, from blocks i - 1 and i, begins one pixel earlier.
     """
+    return _folded(phases, kernel, bias, border)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _folded(phases: Pixels, kernel: Kernel, bias: Bias, border: tuple[int, int]) -> Pixels:
     # Without the barrier, XLA would add the bias in the convolution, from an array of its own.
     y = lax.optimization_barrier(_fold(phases, fold_kernel(kernel), border))
     return y + _repeated(bias, 4)
@@ -174,7 +178,7 @@ def _fold(phases: Pixels, blocks: Kernel, border: tuple[int, int]) -> Pixels:
 def _fold_forward(
     phases: Pixels, kernel: Kernel, bias: Bias, border: tuple[int, int]
 ) -> tuple[Pixels, tuple[Pixels, Kernel, Bias]]:
-    return fold_phases(phases, kernel, bias, border), (phases, kernel, bias)
+    return _folded(phases, kernel, bias, border), (phases, kernel, bias)
 
 
 def _fold_backward(
@@ -198,7 +202,7 @@ def _fold_backward(
     return phases_grad, kernel_grad, _bias_gradient(g, bias)
 
 
-fold_phases.defvjp(_fold_forward, _fold_backward)
+_folded.defvjp(_fold_forward, _fold_backward)
 
 
 def _fold_input_gradient(
@@ -267,9 +271,13 @@ def _block_maximum_backward(
 _block_maximum.defvjp(_block_maximum_forward, _block_maximum_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _add_bias(y: Pixels, bias: Bias, copies: int = 1) -> Pixels:
     """Adds `copies` of the bias, one for each pixel of a block in phase space."""
+    return _biased(y, bias, copies)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _biased(y: Pixels, bias: Bias, copies: int) -> Pixels:
     return y + _repeated(bias, copies)
 
 
@@ -285,8 +293,8 @@ def _bias_gradient(g: Pixels, bias: Bias) -> Bias:
     return parts.sum(axis=(1, 2, 3, 4)).reshape(bias.shape)
 
 
-_add_bias.defvjp(
-    lambda y, bias, copies: (_add_bias(y, bias, copies), bias),
+_biased.defvjp(
+    lambda y, bias, copies: (_biased(y, bias, copies), bias),
     lambda copies, bias, g: (g, _bias_gradient(g, bias)),
 )
 
