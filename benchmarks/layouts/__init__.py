@@ -31,6 +31,6 @@ class Settings(command.Settings):
         (28, 28, 1), "of the random images: height, width, channels", **COUNTS | {"nargs": 3}
     )
     kernels: str = flag(
-        "plain", "form of the convolutions; a GPU runs plain", choices=("plain", "fast", "auto")
+        "auto", "form of the convolutions", choices=("auto", "plain", "cpu", "gpu", "fast")
     )
     repeats: int = flag(30, "samples of each layout", **COUNT)

@@ -4,12 +4,15 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.common import roofline
+import jax
+
+from benchmarks.common import hlo, launches, roofline
 from benchmarks.common.device import runtime
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
 from benchmarks.common.timing import calls_per_sample, interleave
-from benchmarks.layouts import Settings, hlo, programs
+from benchmarks.layouts import Settings, programs
 from benchmarks.layouts.programs import LAYOUTS, Combination, Proof
+from flaxae.models import ops
 
 _BATCHES = 8  # rotated, so that no step gets the batch of the step before
 _SHORTEST_SAMPLE = 5e-3  # seconds, so that the host's overhead does not count
@@ -63,7 +66,10 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
         batches = programs.make_batches(combination, _BATCHES)
         proof = programs.prove_equal(states, batches[0], combination.dtype)
         for passing in settings.passes:
-            compiled = {o: programs.compile_pass(passing, states[o], batches[0]) for o in LAYOUTS}
+            # As `place` decides, for the form that the layers take.
+            joined = ops.operations(combination.kernels, jax.default_backend()) is ops.gpu  # type: ignore[arg-type]
+            arguments = {o: (passing, states[o], batches[0], joined) for o in LAYOUTS}
+            compiled = {o: programs.compile_pass(*each) for o, each in arguments.items()}
             runs = {layout: run for layout, (*_, run) in compiled.items()}
             calls = calls_per_sample(runs, batches, shortest=_SHORTEST_SAMPLE)
             samples = interleave(runs, batches, repeats=settings.repeats, calls=calls)
@@ -72,6 +78,9 @@ def measure(settings: Settings, ceilings: dict[str, roofline.Ceilings]) -> Itera
             for layout, (lowered, executable, seconds, _) in compiled.items():
                 times = (seconds, summarize(samples[layout]), samples[layout])
                 cost = roofline.cost(lowered, executable)
+                if runtime() == "cuda":  # XLA's own count leaves out what cuDNN reads and writes
+                    moved = launches.count(executable.as_text() or "").bytes
+                    cost = cost._replace(bytes_accessed=moved)
                 floor = roofline.floor_seconds(cost, ceilings[combination.dtype])
                 memory = roofline.memory_bytes(executable)
                 found = hlo.convolutions(parsed[layout], runtime()), hlo.moves(parsed[layout])

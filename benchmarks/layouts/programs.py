@@ -80,11 +80,12 @@ def loss_and_logits(params: Any, state: TrainState, batch: Batch) -> tuple[jax.A
 
 
 def compile_pass(
-    name: str, state: TrainState, batch: Batch
+    name: str, state: TrainState, batch: Batch, joined: bool = False
 ) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float, Callable[[Batch], Any]]:
     """The pass "train" (gradients and AdamW) or "forward" (the loss alone) as a compiled program.
 
-    The seconds are those of its compilation, without tracing; the function dispatches one call.
+    `joined` is as training has it with the GPU form. The seconds are those of its compilation,
+    without tracing; the function dispatches one call.
     """
     rng = make_rngs(0).train
     latest = [jax.tree.map(jnp.copy, state)]  # a copy, because each step donates its state
@@ -95,8 +96,8 @@ def compile_pass(
 
     if name == "train":
         # The sums of the whole batch, on one device.
-        sums = partial(gradient_sums, config=flaxae.ObjectiveConfig())
-        step = jax.jit(partial(train_step, sums=sums), donate_argnums=0)
+        sums = partial(gradient_sums, config=flaxae.ObjectiveConfig(), joined=joined)
+        step = jax.jit(partial(train_step, sums=sums, joined=joined), donate_argnums=0)
         lowered = step.lower(state, batch, rng)
     else:
         forward = jax.jit(lambda params, batch: loss_and_logits(params, state, batch)[0])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from benchmarks.common.intervals import Interval, Summary, ratio_of_medians, summarize
@@ -32,6 +33,7 @@ class Variant(NamedTuple):
     form: str  # passed to the module's `build`
     peer: str | None = None  # the value of --peers that adds it
     fully_connected: bool = True  # whether it exists for the fully connected model
+    only_on: str | None = None  # the device that it is compared on
 
 
 VARIANTS = (
@@ -42,6 +44,7 @@ VARIANTS = (
     Variant("Keras XLA", "keras", "jit_compile", "keras"),
     Variant("PyTorch", "torch", "contiguous", "torch"),
     Variant("PyTorch NHWC", "torch", "channels_last", "torch", fully_connected=False),
+    Variant("PyTorch compiled", "torch", "compiled", "torch", only_on="gpu"),
 )
 
 
@@ -89,6 +92,7 @@ def measure(settings: Settings, model: str, flops_per_second: float) -> Iterator
         for variant in VARIANTS
         if variant.peer in (None, *settings.peers)
         and (variant.fully_connected or model != "fully_connected")
+        and variant.only_on in (None, jax.default_backend())
     }
     with resident(sessions) as workers:
         devices = _ask_all(workers, "greet")

@@ -17,7 +17,7 @@ from benchmarks.train_step.comparison import SUBJECT, TOLERANCE, VARIANTS, Row, 
 _ANSWERED = 256  # images: the answer is about this batch size, or the nearest one
 # The two forms of one framework have similar colors.
 _COLORS = (frame.VERMILION, frame.ORANGE, frame.YELLOW, frame.BLUE, frame.SKY, frame.GREEN)
-_COLOR_OF = dict(zip((v.name for v in VARIANTS), (*_COLORS, "#88d8b8"), strict=True))
+_COLOR_OF = dict(zip((v.name for v in VARIANTS), (*_COLORS, "#88d8b8", frame.BLACK), strict=True))
 
 
 def compare_steps(settings: Settings) -> Finding:

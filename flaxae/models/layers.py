@@ -123,7 +123,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Rows) -> Rows:
         kernel, bias = _weights(self, (x.shape[-1], self.features))
-        y = _ops(self).ACTIVATIONS[self.activation](x @ kernel + bias[None])
+        y = _ops(self).ACTIVATIONS[self.activation](x @ kernel + plain.bias_rows(bias, len(x)))
         self.sow("intermediates", "activation", y)
         return y
 
@@ -146,9 +146,14 @@ def channels(x: Images, layout: str) -> int:
 def _weights(
     layer: nn.Module, kernel_shape: tuple[int, ...], prefix: str = ""
 ) -> tuple[jax.Array, jax.Array]:
-    """A kernel and a bias: float32 parameters, cast to the type of the computation."""
+    """A kernel and a bias: float32 parameters, cast to the type of the computation.
+
+    The collection "bias_rows" may hold equal rows of the bias in its place: see `ops/gpu.py`.
+    """
     kernel = layer.param(f"{prefix}kernel", _he_normal, kernel_shape, jnp.float32)
     bias = layer.param(f"{prefix}bias", nn.initializers.zeros, kernel_shape[-1:], jnp.float32)
+    if layer.has_variable("bias_rows", f"{prefix}bias"):
+        bias = layer.get_variable("bias_rows", f"{prefix}bias")
     dtype = layer.compute.dtype  # type: ignore[attr-defined]
     return kernel.astype(dtype), bias.astype(dtype)
 

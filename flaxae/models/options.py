@@ -25,8 +25,11 @@ class ComputeConfig(Options):
     """Order of an image batch's axes inside the model; one checkpoint serves both."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the activations; parameters and sums stay float32."""
-    kernels: Literal["auto", "plain", "fast"] = field(default="auto", metadata={"changeable": True})
-    """Form of the convolutions: plain XLA, fast on CPUs, or the best for the device (auto)."""
+    kernels: Literal["auto", "plain", "cpu", "gpu", "fast"] = field(
+        default="auto", metadata={"changeable": True}
+    )
+    """Form of the convolutions: plain XLA, made for a CPU or a GPU, or the device's (auto). fast is
+    an earlier name of cpu."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ class Placement(NamedTuple):
     steps_per_call: int  # training steps in one call of a compiled program
     adaptable: bool = False  # a few steps less in a call are as good
     share: Share = WHOLE  # of this process
+    joined: bool = False  # small arrays are joined where each would take a kernel of its own
 
     def replicate(self, tree: Any) -> Any:
         """The arrays of a tree, the same in every process, on every device."""
@@ -156,17 +157,18 @@ def place(
         InputError: there are fewer devices than `device` asks for.
     """
     platform = jax.default_backend()
-    in_cache = ops.operations(compute.kernels, platform) is ops.cpu
+    form = ops.operations(compute.kernels, platform)
     numbers = model.largest_array(image_shape)
     fitting = numbers and min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_NUMBERS // numbers))
     steps = _STEPS_ON_CPU if platform == "cpu" else _STEPS_ON_ACCELERATORS
     mesh = Mesh(_chosen_devices(device.devices), (AXIS,))
     return Placement(
         mesh,
-        micro_batch=fitting if in_cache else None,
+        micro_batch=fitting if form is ops.cpu else None,
         steps_per_call=device.steps_per_call or (1 if single_steps else steps),
         adaptable=device.steps_per_call is None,
         share=Share(processes.index(), processes.count(), mesh.size),
+        joined=form is ops.gpu,
     )
 
 

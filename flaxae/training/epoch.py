@@ -72,8 +72,10 @@ class Trainer:
         if fits_on_device(data_on_device, split):
             arrays = [None if a is None else np.asarray(a) for a in (split.images, split.targets)]
             self._resident = placement.replicate(tuple(arrays))
-        sums = placement.divide(partial(gradient_sums, config=objective))
-        self._jitted = jax.jit(many_steps(partial(train_step, sums=sums)), donate_argnums=0)
+        joined = placement.joined
+        sums = placement.divide(partial(gradient_sums, config=objective, joined=joined))
+        step = partial(train_step, sums=sums, joined=joined)
+        self._jitted = jax.jit(many_steps(step), donate_argnums=0)
         self._compiled: dict[int, Any] = {}  # number of steps in a call -> program
 
     def compile(self, state: TrainState, first_step: int) -> None:

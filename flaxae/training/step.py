@@ -4,6 +4,7 @@ Randomness is a function of the root key and the state's step. So n steps equal 
 and n - k steps, to the bit.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.training.train_state import TrainState
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, Shaped, UInt8
 
 from flaxae.data.batches import AnyArray, Batch, Rows
@@ -58,14 +61,18 @@ class Inspected(NamedTuple):
 
 
 def gradient_sums(
-    state: TrainState, batch: Batch, keys: Keys, *, config: ObjectiveConfig
+    state: TrainState, batch: Batch, keys: Keys, *, config: ObjectiveConfig, joined: bool = False
 ) -> GradientSums:
-    """The objective and the loss' gradients, summed over the examples in the mask."""
+    """The objective and the loss' gradients, summed over the examples in the mask.
+
+    `joined` adds up the gradients of all biases at once: see `bias_rows`.
+    """
     images, targets = _inputs_and_targets(batch)
     inputs = corrupt(images, batch.rows, keys.noise, config)
 
-    def loss_sum(params: optax.Params) -> tuple[Float[Array, ""], Sums]:
+    def loss_sum(params: optax.Params, rows: Any) -> tuple[Float[Array, ""], Sums]:
         variables = {"params": params, EXAMPLES: {"rows": batch.rows}}
+        variables |= {"bias_rows": rows} if joined else {}
         rngs = {"dropout": keys.dropout, EXAMPLES: keys.noise}
         logits, collections = state.apply_fn(
             variables, inputs, train=True, rngs=rngs, mutable=[EXTRAS]
@@ -74,20 +81,68 @@ def gradient_sums(
         sums = masked_sums(values, batch.mask)
         return sums["loss"], sums
 
-    grads, sums = jax.grad(loss_sum, has_aux=True)(state.params)
-    return GradientSums(sums, grads)
+    if not joined:
+        grads, sums = jax.grad(loss_sum, has_aux=True)(state.params, None)
+        return GradientSums(sums, grads)
+    rows = bias_rows(state.params, len(images))
+    (grads, row_grads), sums = jax.grad(loss_sum, (0, 1), has_aux=True)(state.params, rows)
+    return GradientSums(sums, add_rows(grads, row_grads))
+
+
+def bias_rows(params: Any, examples: int) -> Any:
+    """The biases of a tree of parameters, each as equal rows, one for every two examples.
+
+    A GPU adds up a layer's gradients in two kernels: over parts of the batch, and over the parts.
+    Where the layers return the sums over the parts, as the gradients of these rows, `add_rows` is
+    one second kernel for all layers. Fewer rows would leave processors idle, and with more some
+    layers are too small for their sum to be fused with what is before it.
+    """
+    rows = examples // 2 if examples % 2 == 0 else examples
+    flat: dict[Any, Any] = {**flatten_dict(params)}
+    biases = {
+        path: jnp.broadcast_to(leaf, (rows, *leaf.shape))
+        for path, leaf in flat.items()
+        if path[-1].endswith("bias") and leaf.ndim == 1
+    }
+    return unflatten_dict(biases)
+
+
+def add_rows(grads: Any, row_grads: Any) -> Any:
+    """`grads` plus the sums over the rows of `row_grads`."""
+    flat: dict[Any, Any] = {**flatten_dict(grads)}
+    rows: dict[Any, Any] = {**flatten_dict(row_grads)}
+    if not rows:
+        return grads
+    ends = list(itertools.accumulate(leaf.shape[1] for leaf in rows.values()))
+    sums = jnp.split(jnp.concatenate(list(rows.values()), axis=1).sum(axis=0), ends[:-1])
+    added = {path: flat[path] + total for path, total in zip(rows, sums, strict=True)}
+    return unflatten_dict({**flat, **added})
 
 
 def train_step(
-    state: TrainState, batch: Batch, rng: Rng, *, sums: Callable[..., GradientSums]
+    state: TrainState,
+    batch: Batch,
+    rng: Rng,
+    *,
+    sums: Callable[..., GradientSums],
+    joined: bool = False,
 ) -> tuple[TrainState, StepMetrics]:
-    """One update of the parameters from one batch; `sums` is `gradient_sums`, whole or in parts."""
+    """One update of the parameters from one batch; `sums` is `gradient_sums`, whole or in parts.
+
+    `joined` makes the gradients one vector before they are used, which takes fewer kernels.
+    """
     keys = Keys(*jax.random.split(jax.random.fold_in(rng, state.step)))
     values, grads = sums(state, batch, keys)
     examples = values["examples"]
+    restore = None
+    if joined:
+        grads, restore = ravel_pytree(grads)
     grads = jax.tree.map(lambda g: g / examples, grads)
     means = {name: value / examples for name, value in values.items() if name != "examples"}
-    return state.apply_gradients(grads=grads), StepMetrics(means, optax.tree.norm(grads))
+    if restore is not None:
+        grads = lax.optimization_barrier(grads)  # or XLA would make a vector for each use
+    state = state.apply_gradients(grads=grads if restore is None else restore(grads))
+    return state, StepMetrics(means, optax.tree.norm(grads))
 
 
 def many_steps(

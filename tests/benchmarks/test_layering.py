@@ -49,8 +49,10 @@ def test_every_room_starts_by_its_name():
     rooms = {room_of(module) for module in MODULES} - {"", "common"}
     assert rooms == {
         "data",
+        "gpu",
         "image_sizes",
         "layouts",
+        "programs",
         "train_step",
         "scaling",
         "whole_run",

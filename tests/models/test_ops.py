@@ -1,4 +1,4 @@
-"""`cpu` and `plain` compute the same values and the same gradients of every argument.
+"""`cpu` and `gpu` compute the values of `plain`, and the same gradients of every argument.
 
 Gradients are computed for a random cotangent.
 """
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from flaxae.models.ops import cpu, operations, plain
+from flaxae.models.ops import cpu, gpu, operations, plain
 
+FORMS = (cpu, gpu)
 OPERATIONS = ("conv", "conv_max_pool", "conv_transpose", "upsample_head")
 # (operation, options of this operation only)
 LAYERS = [
@@ -64,18 +65,19 @@ def value_and_gradients(module, name, args, **options):
     return jax.tree.map(np.asarray, jax.jit(run)(cotangent, *args))
 
 
-def assert_same(name, args, **options):
-    got = value_and_gradients(cpu, name, args, **options)
+def assert_same(name, args, forms=FORMS, **options):
     want = value_and_gradients(plain, name, args, **options)
-    for label, g, w in zip(
-        ["y", "x", "kernel", "bias", "out_kernel", "out_bias"], got, want, strict=False
-    ):
-        assert g.shape == w.shape
-        assert g.dtype == w.dtype
-        # The float32 sums have a few hundred terms in a different order.
-        np.testing.assert_allclose(
-            g, w, rtol=0, atol=1e-5 * np.abs(w).max(), err_msg=f"{label} of {name}"
-        )
+    for form in forms:
+        got = value_and_gradients(form, name, args, **options)
+        for label, g, w in zip(
+            ["y", "x", "kernel", "bias", "out_kernel", "out_bias"], got, want, strict=False
+        ):
+            assert g.shape == w.shape
+            assert g.dtype == w.dtype
+            # The float32 sums have a few hundred terms in a different order.
+            np.testing.assert_allclose(
+                g, w, rtol=0, atol=1e-5 * np.abs(w).max(), err_msg=f"{label} of {name}"
+            )
 
 
 @pytest.mark.parametrize(("shape", "features", "k"), SHAPES)
@@ -99,6 +101,50 @@ def test_layers_match_plain(name, options, shape, features, k):
 def test_head_matches_plain(shape, size, channels, k):
     args = layer_arrays("upsample_head", shape, k=k, channels=channels)
     assert_same("upsample_head", args, size=size, activation="tanh", layout="NHWC")
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [
+        ((8, 12), 1),  # no surplus
+        ((7, 11), 3),  # 1: the crop starts at the border
+        ((6, 10), 2),  # 2: blocks begin with even rows
+        ((5, 9), 1),  # 3
+        ((4, 8), 3),  # 4: with odd rows
+        ((3, 12), 1),  # 5, and the border on one axis only
+        ((8, 7), 5),
+        ((1, 6), 4),
+    ],
+)
+def test_gpu_head_matches_plain_at_every_crop(size, channels):
+    args = layer_arrays("upsample_head", (2, 4, 6, 3), channels=channels)
+    assert_same("upsample_head", args, (gpu,), size=size, activation="tanh", layout="NHWC")
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "leaky_relu", "tanh"])
+def test_gpu_convolution_of_one_channel(activation):
+    """It is computed as sums where cuDNN lacks the activation."""
+    args = layer_arrays("conv", (3, 7, 6, 1), 5)
+    assert_same("conv", args, (gpu,), activation=activation, layout="NHWC")
+
+
+@pytest.mark.parametrize(("name", "options"), [*LAYERS, HEAD])
+def test_gradients_of_bias_rows_are_sums_over_parts_of_the_batch(name, options):
+    options = {"activation": "relu", "layout": "NHWC", **options}
+    args = layer_arrays(name, (6, 6, 5, 4))
+    places = [index for index, array in enumerate(args) if array.ndim == 1]
+    for form in (gpu, plain):
+        with_rows = [
+            np.tile(array, (3, 1)) if index in places else array for index, array in enumerate(args)
+        ]
+        got = value_and_gradients(form, name, with_rows, **options)
+        want = value_and_gradients(plain, name, args, **options)
+        for index, (g, w) in enumerate(zip(got, want, strict=True)):
+            if index - 1 in places:
+                assert g.shape == (3, *w.shape)
+                assert not np.allclose(g[0], g[1])
+                g = g.sum(axis=0)
+            np.testing.assert_allclose(g, w, rtol=0, atol=2e-5 * np.abs(w).max())
 
 
 def test_center_crop_removes_more_at_the_end_for_an_odd_surplus():
@@ -128,7 +174,7 @@ def test_nchw_matches_plain(name, options):
 
 
 @pytest.mark.parametrize("activation", plain.ACTIVATIONS)
-@pytest.mark.parametrize(("name", "options"), [("conv_max_pool", {}), HEAD])
+@pytest.mark.parametrize(("name", "options"), [("conv", {}), ("conv_max_pool", {}), HEAD])
 def test_activations_match_plain(name, options, activation):
     assert_same(name, layer_arrays(name), **options, activation=activation, layout="NHWC")
 
@@ -149,8 +195,9 @@ def test_bfloat16_error_is_close_to_that_of_plain(name, options):
         ]
 
     unit = 2.0**-8  # relative rounding error of bfloat16
-    for f, p in zip(errors(cpu), errors(plain), strict=False):
-        assert f <= 1.5 * p + unit
+    for form in FORMS:
+        for f, p in zip(errors(form), errors(plain), strict=False):
+            assert f <= 1.5 * p + unit
 
 
 def test_max_pool_of_ties():
@@ -169,16 +216,30 @@ def test_max_pool_of_ties():
     np.testing.assert_allclose(shares.reshape(1, 2, 2, 3, 2, 2).sum((2, 4)), g, rtol=1e-6)
 
 
+def test_gpu_max_pool_of_ties_gives_the_gradient_to_the_first_pixel():
+    """As `plain` does, whose ReLU before the pooling makes many ties of zeros."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-1, 2, size=(3, 7, 5, 4)), jnp.float32)
+    g = jnp.asarray(arrays((3, 4, 3, 4))[0])
+    for relu, before in ((False, lambda x: x), (True, jax.nn.relu)):
+        got, got_vjp = jax.vjp(lambda x, relu=relu: gpu.max_pool(x, relu=relu), x)
+        want, want_vjp = jax.vjp(
+            lambda x, before=before: plain.max_pool(before(x), layout="NHWC"), x
+        )
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(got_vjp(g)[0], want_vjp(g)[0])
+
+
 def test_monotone_lists_the_activations_that_never_decrease():
     """Checks all activations on a fine grid."""
     x = jnp.linspace(-8, 8, 4001)
-    for table in (plain.ACTIVATIONS, cpu.ACTIVATIONS):
+    for table in (plain.ACTIVATIONS, cpu.ACTIVATIONS, gpu.ACTIVATIONS):
         never_decrease = {n for n, f in table.items() if np.diff(f(x)).min() >= -1e-6}
-        assert never_decrease == cpu.MONOTONE
+        assert never_decrease == plain.MONOTONE
 
 
-def test_both_modules_have_the_same_activations():
-    assert set(cpu.ACTIVATIONS) == set(plain.ACTIVATIONS)
+def test_all_modules_have_the_same_activations():
+    assert set(cpu.ACTIVATIONS) == set(gpu.ACTIVATIONS) == set(plain.ACTIVATIONS)
     assert {n for n, f in cpu.ACTIVATIONS.items() if f is not plain.ACTIVATIONS[n]} == {"elu"}
 
 
@@ -222,15 +283,17 @@ def test_gradients_in_a_loop_use_nhwc_convolutions():
 
 def test_operations_chooses_by_option_and_platform():
     chosen = [operations("auto", platform) for platform in ("cpu", "gpu", "tpu")]
-    assert chosen == [cpu, plain, plain]
+    assert chosen == [cpu, gpu, plain]
     assert operations("plain", "cpu") is plain
-    assert operations("fast", "gpu") is cpu
+    assert operations("cpu", "gpu") is operations("fast", "gpu") is cpu
+    assert operations("gpu", "cpu") is gpu
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_cpu_and_plain_have_the_same_signatures(name):
+def test_all_forms_have_the_same_signatures(name, form):
     def parameters(module):
         found = inspect.signature(getattr(module, name)).parameters.values()
         return [(p.name, p.kind, p.default) for p in found]
 
-    assert parameters(cpu) == parameters(plain)
+    assert parameters(form) == parameters(plain)

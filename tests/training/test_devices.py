@@ -63,6 +63,12 @@ def test_micro_batches_are_for_the_fast_convolutions():
     assert placement(CONNECTED).micro_batch is None
 
 
+def test_small_arrays_are_joined_with_the_form_for_gpus():
+    assert placement(kernels="gpu").joined
+    assert not placement(kernels="plain").joined
+    assert not placement().joined
+
+
 def test_steps_go_together():
     assert placement().steps_per_call == 10
     assert placement(CONNECTED).steps_per_call == 10

@@ -76,6 +76,28 @@ def squared_error(logits, pixels):
     return np.mean((1 / (1 + np.exp(-logits)) - pixels) ** 2, axis=(1, 2, 3))
 
 
+@pytest.mark.parametrize("examples", [12, 11])
+def test_joined_gradients_are_the_same(tiny_splits, examples):
+    """With layers of the GPU form, with dropout between them, and with a layer of linen's own."""
+    batch = jax.tree.map(lambda x: x[:examples], first_twelve(tiny_splits["train"]))
+    for model in (MODEL, replace(PLAIN, latent_dim=3)):
+        autoencoder = model.build(ComputeConfig(kernels="gpu"), (9, 7, 1))
+        state = create_train_state(autoencoder, make_optimizer(CONSTANT, 1), make_rngs(0).init)
+        config = ObjectiveConfig()
+        results = []
+        for joined in (True, False):
+            sums = partial(gradient_sums, config=config, joined=joined)
+            results.append(
+                jax.jit(partial(train_step, sums=sums, joined=joined))(state, batch, KEYS[0])
+            )
+        (one, metrics), (other, expected) = results
+        leaves = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
+        for got, want in leaves:
+            np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(metrics.grad_norm, expected.grad_norm, rtol=1e-5)
+        np.testing.assert_allclose(metrics.values["loss"], expected.values["loss"], rtol=1e-6)
+
+
 def test_pixels_become_0_to_1():
     images = np.array([0, 51, 255], np.uint8).reshape(3, 1, 1, 1)
     np.testing.assert_allclose(to_float(images).ravel(), [0, 0.2, 1], rtol=1e-6)

@@ -44,11 +44,13 @@ def make_step(workload: Workload, form: str) -> tuple[Any, TrainState, jax.Array
     optimizer = make_optimizer(flaxae.preset("original").optimizer, steps=1)
     fresh = create_train_state(config.build(compute, workload.image_shape), optimizer, rngs.init)
     fresh = fresh.replace(params=with_weights(fresh.params, workload))
-    sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig())
+    placement = place(config, compute, flaxae.DeviceConfig(), workload.image_shape)
+    joined = placement.joined
+    sums: Any = partial(gradient_sums, config=flaxae.ObjectiveConfig(), joined=joined)
     if form == "fast":
-        placement = place(config, compute, flaxae.DeviceConfig(), workload.image_shape)
         sums, fresh = placement.divide(sums), placement.replicate(fresh)
-    return jax.jit(partial(train_step, sums=sums), donate_argnums=0), fresh, rngs.train
+    step = partial(train_step, sums=sums, joined=joined)
+    return jax.jit(step, donate_argnums=0), fresh, rngs.train
 
 
 def count_flops(workload: Workload, batch_size: int) -> float | None:

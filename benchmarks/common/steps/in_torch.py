@@ -1,4 +1,4 @@
-"""The step in eager PyTorch, with contiguous or channels_last tensors."""
+"""The step in PyTorch, eager or compiled, with contiguous or channels_last tensors."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from benchmarks.common.steps.workload import Layer, Workload, crops, layers, to_
 
 
 def build(workload: Workload, form: str) -> Program:
-    """`form` is "contiguous" or "channels_last", or "one thread", which has channels_last too.
+    """`form` is "contiguous" or "channels_last"; "compiled" and "one thread" have the latter too.
 
     With several threads PyTorch loses most of its time where other programs use the same cores.
     """
@@ -27,6 +27,7 @@ def build(workload: Workload, form: str) -> Program:
     model.to(memory_format=order)  # pyright: ignore[reportCallIssue]
     every = layers(workload)
     parts: list[Any] = list(model.parts)
+    forward: Any = torch.compile(model) if form == "compiled" else model
     optimizer: list[torch.optim.Optimizer] = []
     ahead: Iterator[float] = iter(())  # the rates of the steps to come
 
@@ -55,7 +56,7 @@ def build(workload: Workload, form: str) -> Program:
         for group in optimizer[0].param_groups:
             group["lr"] = rate
         optimizer[0].zero_grad()
-        loss = F.binary_cross_entropy_with_logits(model(images), images)
+        loss = F.binary_cross_entropy_with_logits(forward(images), images)
         loss.backward()
         optimizer[0].step()
         return loss

@@ -8,9 +8,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from flaxae.models.ops.blocks import interleave, phase_kernel
-from flaxae.models.ops.plain import Kernel
+from flaxae.models.ops.plain import Kernel, Pixels
 
-Pixels = Float[Array, "batch _ _ _"]  # NHWC
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 

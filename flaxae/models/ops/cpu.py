@@ -11,11 +11,18 @@ from jaxtyping import Array, Float
 
 from flaxae.models.ops import plain
 from flaxae.models.ops.blocks import block_kernel, interleave, phase_kernel
-from flaxae.models.ops.convolution import Pixels, convolve, same_convolution
-from flaxae.models.ops.plain import Bias, Images, Kernel, Layout, center_crop
-
-# These functions never decrease, so max(f(a), f(b)) = f(max(a, b)). GELU decreases below -0.75.
-MONOTONE = frozenset({"relu", "elu", "leaky_relu", "tanh", "identity"})
+from flaxae.models.ops.convolution import convolve, same_convolution
+from flaxae.models.ops.plain import (
+    MONOTONE,
+    Bias,
+    Images,
+    Kernel,
+    Layout,
+    Pixels,
+    center_crop,
+    from_nhwc,
+    to_nhwc,
+)
 
 _CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -26,8 +33,8 @@ def conv(
     """`plain.conv`, computed by `convolve` except for some strided convolutions."""
     if stride > 1 and (stride, *kernel.shape[:2]) != (2, 3, 3):
         return plain.conv(x, kernel, bias, stride=stride, activation=activation, layout=layout)
-    y = same_convolution(_to_nhwc(x, layout), kernel, stride)
-    return _from_nhwc(_bias_and_activation(y, bias, activation), layout)
+    y = same_convolution(to_nhwc(x, layout), kernel, stride)
+    return from_nhwc(_bias_and_activation(y, bias, activation), layout)
 
 
 def conv_max_pool(
@@ -37,12 +44,12 @@ def conv_max_pool(
 
     The result is the same, and bias and activation process a quarter of the elements.
     """
-    y = same_convolution(_to_nhwc(x, layout), kernel, stride=1)
+    y = same_convolution(to_nhwc(x, layout), kernel, stride=1)
     if activation in MONOTONE:
         y = _bias_and_activation(max_pool(y), bias, activation)
     else:
         y = max_pool(_bias_and_activation(y, bias, activation))
-    return _from_nhwc(y, layout)
+    return from_nhwc(y, layout)
 
 
 def conv_transpose(
@@ -55,8 +62,8 @@ def conv_transpose(
         return plain.conv_transpose(
             x, kernel, bias, stride=stride, activation=activation, layout=layout
         )
-    phases = upsample_phases(_to_nhwc(x, layout), kernel)
-    return _from_nhwc(
+    phases = upsample_phases(to_nhwc(x, layout), kernel)
+    return from_nhwc(
         interleave(_bias_and_activation(phases, jnp.tile(bias, 4), activation)), layout
     )
 
@@ -66,7 +73,7 @@ def upsample_head(
     up_kernel: Kernel,
     up_bias: Bias,
     out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Float[Array, " outputs"],
+    out_bias: Float[Array, "*rows outputs"],
     *,
     activation: str,
     size: tuple[int, int],
@@ -79,10 +86,10 @@ def upsample_head(
     if (up_kernel.shape[:2], out_kernel.shape[:2]) != ((3, 3), (3, 3)):
         parameters = (up_kernel, up_bias, out_kernel, out_bias)
         return plain.upsample_head(x, *parameters, activation=activation, size=size, layout=layout)
-    phases = upsample_phases(_to_nhwc(x, layout), up_kernel)
+    phases = upsample_phases(to_nhwc(x, layout), up_kernel)
     phases = _bias_and_activation(phases, jnp.tile(up_bias, 4), activation)
     y = center_crop(fold_phases(phases, out_kernel), size, "NHWC")
-    return _from_nhwc(_bias_and_activation(y, out_bias, "identity"), layout)
+    return from_nhwc(_bias_and_activation(y, out_bias, "identity"), layout)
 
 
 # Transposed convolutions in phase space. It stores the four pixels of each 2x2 block as channels,
@@ -212,12 +219,4 @@ ACTIVATIONS = {**plain.ACTIVATIONS, "elu": elu}
 
 
 def _bias_and_activation(y: Pixels, bias: Bias, activation: str) -> Pixels:
-    return ACTIVATIONS[activation](y + plain.per_channel(bias, "NHWC"))
-
-
-def _to_nhwc(x: Images, layout: Layout) -> Pixels:
-    return x if layout == "NHWC" else x.transpose(0, 2, 3, 1)
-
-
-def _from_nhwc(x: Pixels, layout: Layout) -> Images:
-    return x if layout == "NHWC" else x.transpose(0, 3, 1, 2)
+    return ACTIVATIONS[activation](plain.add_bias(y, bias, "NHWC"))

@@ -1,4 +1,4 @@
-"""The convolutional layers' operations in plain `jax.lax`: the reference for `cpu.py`.
+"""The convolutional layers' operations in plain `jax.lax`: the reference for `cpu.py` and `gpu.py`.
 
 Kernels are HWIO in both layouts. `layout` is the layout of `x` and of the result. All arrays have
 the dtype of the computation, float32 or bfloat16.
@@ -14,8 +14,10 @@ from jaxtyping import Array, Float
 
 Layout = Literal["NHWC", "NCHW"]
 Images = Float[Array, "batch _ _ _"]  # in the layout given by the argument `layout`
+Pixels = Float[Array, "batch _ _ _"]  # NHWC
 Kernel = Float[Array, "kernel_height kernel_width channels features"]
-Bias = Float[Array, " features"]
+# One row, or several equal rows, whose number divides the batch: see `gpu.py`.
+Bias = Float[Array, "*rows features"]
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -25,6 +27,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "identity": lambda x: x,
 }
+# These functions never decrease, so max(f(a), f(b)) = f(max(a, b)). GELU decreases below -0.75.
+MONOTONE = frozenset({"relu", "elu", "leaky_relu", "tanh", "identity"})
 
 
 def conv(
@@ -33,7 +37,7 @@ def conv(
     """SAME convolution, bias and activation. Height and width become ceil(size / stride)."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
-    return ACTIVATIONS[activation](y + per_channel(bias, layout))
+    return ACTIVATIONS[activation](add_bias(y, bias, layout))
 
 
 def conv_max_pool(
@@ -55,7 +59,7 @@ def conv_transpose(
     """SAME transposed convolution, bias and activation. Height and width become size * stride."""
     dimensions = (layout, "HWIO", layout)
     y = lax.conv_transpose(x, kernel, (stride, stride), "SAME", dimension_numbers=dimensions)
-    return ACTIVATIONS[activation](y + per_channel(bias, layout))
+    return ACTIVATIONS[activation](add_bias(y, bias, layout))
 
 
 def upsample_head(
@@ -63,7 +67,7 @@ def upsample_head(
     up_kernel: Kernel,
     up_bias: Bias,
     out_kernel: Float[Array, "_ _ features outputs"],
-    out_bias: Float[Array, " outputs"],
+    out_bias: Float[Array, "*rows outputs"],
     *,
     activation: str,
     size: tuple[int, int],
@@ -90,6 +94,24 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
     return x
 
 
-def per_channel(bias: Bias, layout: Layout) -> Float[Array, "_ _ _ _"]:
-    """Reshapes the bias so that it broadcasts against images without rank promotion."""
-    return bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]
+def add_bias(x: Images, bias: Bias, layout: Layout) -> Images:
+    """Adds the bias to each pixel."""
+    if bias.ndim == 1:
+        return x + (bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None])
+    rows = bias_rows(bias, len(x))
+    return x + (rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None])
+
+
+def bias_rows(bias: Bias, batch: int) -> Float[Array, "_ features"]:
+    """The bias as one row, or as a row for each of `batch` images if it has several."""
+    return bias[None] if bias.ndim == 1 else jnp.repeat(bias, batch // len(bias), axis=0)
+
+
+def to_nhwc(x: Images, layout: Layout) -> Pixels:
+    """Images in `layout` as NHWC."""
+    return x if layout == "NHWC" else x.transpose(0, 2, 3, 1)
+
+
+def from_nhwc(x: Pixels, layout: Layout) -> Images:
+    """The inverse of `to_nhwc`."""
+    return x if layout == "NHWC" else x.transpose(0, 3, 1, 2)

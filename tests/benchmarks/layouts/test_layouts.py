@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks.common.command import parse
+from benchmarks.common.hlo import Moves
 from benchmarks.common.intervals import Interval, Summary
 from benchmarks.common.roofline import Ceilings, Cost
 from benchmarks.layouts import Settings, report
 from benchmarks.layouts.comparison import LayoutResult, Row, combinations
-from benchmarks.layouts.hlo import Moves
 from benchmarks.layouts.programs import LAYOUTS, Combination, Proof
 
 _ROOT = Path(__file__).parents[3]

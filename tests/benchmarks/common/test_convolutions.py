@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.device import Runtime
-from benchmarks.layouts.hlo import Convolution, Program, convolutions, moves, parse
+from benchmarks.common.hlo import Convolution, Program, convolutions, moves, parse
 
 _DATA = Path(__file__).parents[2] / "fixtures/programs"
 
@@ -78,6 +78,18 @@ def test_the_executor_and_the_orders_of_a_gpu_convolution(index, executor, order
     convolution = _gpu()[index]
     assert convolution.executor == executor
     assert (convolution.input, convolution.filter, convolution.output) == orders
+
+
+def test_the_calls_of_a_program_that_jax_compiled():
+    """Without an algorithm, because none was chosen."""
+    found = convolutions(_program("cuda"), "cuda")
+    assert {c.executor for c in found} == {
+        "cuDNN convBiasActivationForward",
+        "cuDNN convForward",
+        "cuDNN convBackwardFilter",
+        "cuDNN convBackwardInput",
+    }
+    assert {(c.input, c.filter, c.output) for c in found} == {("NHWC", "OHWI", "NHWC")}
 
 
 def test_a_result_is_shown_as_it_lies_in_memory():

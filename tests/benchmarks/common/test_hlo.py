@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.layouts.hlo import Program, Shape, parse, same_instructions
+from benchmarks.common.hlo import Program, Shape, parse, same_instructions
 
 _DATA = Path(__file__).parents[2] / "fixtures/programs"
 

@@ -46,8 +46,8 @@ class Instruction(NamedTuple):
 
 Program = tuple[Instruction, ...]
 
-_COMPUTATION = re.compile(r"^(?!HloModule)(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
-_INSTRUCTION = re.compile(
+COMPUTATION = re.compile(r"^(?!HloModule)(?:ENTRY\s+)?%?([\w.\-]+)\s*(?:\(.*)?\{\s*$")
+INSTRUCTION = re.compile(
     r"^\s+(?:ROOT\s+)?%?(?P<name>[\w.\-]+) = (?P<shape>\(.*?\)|\S+) (?P<opcode>[\w\-]+)"
     r"\((?P<operands>.*?)\)(?P<attributes>, \w+=.*)?$"
 )
@@ -59,6 +59,7 @@ _LETTERS = {"b": "N", "f": "C", "0": "H", "1": "W", "i": "I", "o": "O"}
 # What runs a convolution, by the first pattern that is found in its line as `_executor` puts it.
 _EXECUTORS = (
     (r'target="__cudnn\$([^"]+)".*"algo_id":"(\d+)"', r"cuDNN \1, algorithm \2"),
+    (r'target="__cudnn\$([^"]+)".*"algo_id":"-1"', r"cuDNN \1"),  # none was chosen
     (r'target="__cudnn\$([^"]+)".*"algorithm":\{', r"cuDNN \1, algorithm 0"),
     (r'target="__cudnn\$([^"]+)"', r"cuDNN \1, algorithm not reported"),
     (r'target="__onednn\$|"kind":"[^"]*onednn', "oneDNN"),
@@ -101,12 +102,12 @@ def parse(text: str) -> Program:
     fusions = dict(_FUSION.findall(text))  # by the computation that is called
     fusion, shapes = "", {}
     for line in text.splitlines():
-        if match := _INSTRUCTION.match(line):
-            shapes[match["name"]] = shape = _shape(match["shape"])
+        if match := INSTRUCTION.match(line):
+            shapes[match["name"]] = shape = shape_of(match["shape"])
             operands = tuple(map(shapes.get, re.findall(r"%([\w.\-]+)", match["operands"])))
             rest = (match["opcode"], operands, match["attributes"] or "", fusion)
             found.append(Instruction(shape, *rest))
-        elif match := _COMPUTATION.match(line):
+        elif match := COMPUTATION.match(line):
             fusion, shapes = fusions.get(match[1], ""), {}
     return tuple(found)
 
@@ -120,7 +121,8 @@ def same_instructions(one: Program, other: Program) -> bool:
     return next(counts) == next(counts)
 
 
-def _shape(text: str) -> Shape | None:
+def shape_of(text: str) -> Shape | None:
+    """The first array in a text as `f32[8,3]{1,0}`; None if there is none."""
     if not (match := _SHAPE.search(text)):
         return None
     sizes, layout = (tuple(map(int, re.findall(r"\d+", match[i] or ""))) for i in (2, 3))
