@@ -57,10 +57,11 @@ def test_every_region_counts_the_same():
 
 
 def test_diagonal_pixels_are_one_region():
-    masks = np.eye(4, dtype=bool)[None]
-    half = np.zeros((1, 4, 4))
-    half[0, 0, 0] = half[0, 1, 1] = 1
-    assert aupro(half, masks, 1.0) == pytest.approx((0.5 + 1) / 2)
+    masks = np.zeros((2, 4, 4), bool)
+    masks[0], masks[1, 3, 3] = np.eye(4, dtype=bool), True
+    half = np.zeros((2, 4, 4))
+    half[0, 0, 0] = half[0, 1, 1] = 1  # of the first of two regions; of five pixels it were 0.4
+    assert aupro(half, masks, 1.0) == pytest.approx((0.25 + 1) / 2)
 
 
 def test_with_regions_of_one_pixel_aupro_is_the_partial_area_of_the_curve():
