@@ -57,6 +57,7 @@ def test_every_room_starts_by_its_name():
         "scaling",
         "whole_run",
         "quality",
+        "report",
         "time_to_quality",
     }
     assert all(f"benchmarks.{room}.__main__" in MODULES for room in rooms)
