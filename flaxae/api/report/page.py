@@ -15,6 +15,7 @@ from flaxae.evaluation.embedding import Embedding
 from flaxae.evaluation.inspection import embed_by
 from flaxae.evaluation.neighbors import classes_by_neighbors, neighbors_among
 from flaxae.evaluation.plane import lay_out
+from flaxae.evaluation.scoring import SCORES
 from flaxae.export.outputs import PAGE, file_target, write_new
 from flaxae.report.page.about import made
 from flaxae.report.page.curves import run_charts
@@ -115,7 +116,7 @@ def _page(
         plane,
         split_names,
         neighbors,
-        _measures(embedding),
+        _measures(run, part, embedding, small),
         part.labels,
         answers,
         part.class_names,
@@ -160,8 +161,19 @@ def _page(
     )
 
 
-def _measures(embedding: Embedding) -> list[Measure]:
-    return [Measure("error", "reconstruction error", texts.ERROR, embedding.errors)]
+def _measures(run: "Run", part: Split, embedding: Embedding, small: bool) -> list[Measure]:
+    """The reconstruction error; in the whole page also the score, with the run's threshold."""
+    error = Measure("error", "reconstruction error", texts.ERROR, embedding.errors)
+    if small:
+        return [error]
+    try:
+        scores = run.score(part)
+    except InputError:  # the run's own images, which say what is normal, cannot be read
+        return [error]
+    meaning = f"{SCORES[scores.score].meaning}, in {scores.unit}. Higher is odder."
+    name = f"score ({scores.score.replace('_', ' ')})"
+    found = Measure("score", name, meaning, scores.values, scores.threshold.value)
+    return [error, found]
 
 
 def _examples(run: "Run") -> Examples | None:

@@ -51,7 +51,7 @@ def sections(absent: Mapping[str, bool]) -> dict[str, str]:
         "points": "Map",
         "extremes": "Worst and best",
         "confusions": "Classes and neighbors",
-        "histograms": "Errors",
+        "histograms": "Errors and scores",
         "config": "How it was made",
     }
     return {name: title for name, title in every.items() if not absent.get(name, False)}

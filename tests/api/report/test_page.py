@@ -260,6 +260,17 @@ def test_the_histogram_filters_by_its_threshold(opened, run):
     assert opened.locator("#shown").text_content() == f"{POINTS} of {POINTS} points shown"
 
 
+def test_the_handle_of_the_scores_starts_at_the_threshold(opened, run):
+    scores = run.score(run.splits["test"])
+    said = opened.locator("#histogram-score output").text_content()
+    threshold = scores.threshold.value
+    if threshold is None:  # too few normal images for the rate
+        assert said.endswith(f"1 of {POINTS} points at or above")
+        return
+    count = int((scores.values >= threshold).sum())
+    assert said.endswith(f"{count} of {POINTS} points at or above")
+
+
 def test_the_page_is_usable_by_keyboard(opened):
     opened.locator("#map").focus()
     opened.keyboard.press("ArrowRight")
