@@ -10,7 +10,8 @@ from flaxae.report.terminal import show_table
 def show(title: str, columns: Mapping[str, Callable[[Any], str]], rows: Iterable[Any]) -> None:
     """Prints a table; each column has a name and a function from a row to the cell's text."""
     cells = [[text(row) for text in columns.values()] for row in rows]
-    show_table(title and f"\n{title}", tuple(columns), cells)
+    print()  # apart from the title, in which a table escapes the end of a line
+    show_table(title, tuple(columns), cells)
 
 
 def milliseconds(seconds: float) -> str:
