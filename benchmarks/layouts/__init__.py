@@ -31,6 +31,6 @@ class Settings(command.Settings):
         (28, 28, 1), "of the random images: height, width, channels", **COUNTS | {"nargs": 3}
     )
     kernels: str = flag(
-        "auto", "form of the convolutions", choices=("auto", "plain", "cpu", "gpu", "fast")
+        "plain", "form of the convolutions", choices=("plain", "auto", "cpu", "gpu", "fast")
     )
     repeats: int = flag(30, "samples of each layout", **COUNT)

@@ -48,7 +48,9 @@ def test_no_import_is_circular():
 def test_every_room_starts_by_its_name():
     rooms = {room_of(module) for module in MODULES} - {"", "common"}
     assert rooms == {
+        "anomaly",
         "data",
+        "devices",
         "gpu",
         "image_sizes",
         "layouts",

@@ -25,7 +25,12 @@ INTEGERS = [TOO_MANY, MANY, f"-{MANY}", "1.5", "nan", "", "0x10", "one"]
 FLOATS = ["nan", "inf", "-inf", "1e999", MANY, "", "one"]
 PATHS = ["", "~nosuchuser/x", "x" * 300, "x/" * 3000, "bad\udcff", "null\0", "LOOP", "LOOP/x"]
 # Text that names something inside a file, or one of a few things, and so is no path.
-NO_PATHS = {"images_key", "labels_key", "checkpoint", "prune", "loss", "schedule", "corrupt"}
+NO_PATHS = {"images_key", "labels_key", "checkpoint", "prune", "loss", "schedule", "corrupt"} | {
+    "classes",
+    "normal_classes",
+    "score",
+    "coordinator",
+}
 
 
 def options_of_train():

@@ -36,7 +36,7 @@ EXPLANATION = "the training curve moved: read the comment above GOLDEN before ch
 
 def train(config):
     try:
-        return command.run(command.Options(config=config))
+        return command.run(command.Options(config=config, report=False))
     except KeyboardInterrupt as stop:
         return ending_of(stop).status
 

@@ -71,7 +71,7 @@ OTHER = TrainConfig(
         ema_decay=0.9,
     ),
     compute=ComputeConfig(layout="NCHW", dtype="bfloat16", kernels="plain"),
-    device=DeviceConfig(data_on_device="on", steps_per_call=3),
+    device=DeviceConfig(data_on_device="on", steps_per_call=3, devices=2),
     workdir="elsewhere",
     epochs=3,
     seed=4,

@@ -106,7 +106,7 @@ def _start(command: str, flag: str = "") -> list[str]:
     owners = [model for model, cls in MODELS.items() if name in {f.name for f in fields(cls)}]
     default = TrainConfig().model.name
     other = bool(owners) and default not in owners
-    model = ["--model", owners[0], "--batch-size", "16"] if other else SMALL
+    model = ["--model", owners[0], "--batch-size", "16", "--no-report"] if other else SMALL
     return ["--dataset", "photos/", "--workdir", "new", *model, "--epochs", "1"]
 
 

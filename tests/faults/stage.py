@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.faults.process import ROOT, Ended, Running, Template, start
 
-SMALL = ["--filters", "3", "2", "--batch-size", "16"]
+SMALL = ["--filters", "3", "2", "--batch-size", "16", "--no-report"]
 TRAIN = ["train", "--dataset", "photos/", "--workdir", "run", *SMALL, "--schedule-epochs", "4"]
 WHOLE = [*TRAIN, "--epochs", "4"]  # what resuming ends with
 # Lasts for some seconds after its first epoch, so that something can happen in them.
