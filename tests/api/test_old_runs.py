@@ -39,7 +39,8 @@ def test_a_run_of_the_version_before_is_continued(workdir):
 def test_a_run_of_a_later_version_is_refused_in_one_line(workdir):
     values = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps({"schema": SCHEMA + 1, **values}))
-    with pytest.raises(flaxae.InputError, match=rf"config\.json cannot be read: its schema is {SCHEMA + 1}"):
+    what = rf"config\.json cannot be read: its schema is {SCHEMA + 1}"
+    with pytest.raises(flaxae.InputError, match=what):
         read_config(workdir)
 
 
