@@ -26,7 +26,8 @@ def test_report_writes_one_file(run, capsys):
     before = {path.name for path in run.iterdir()}
     assert report("--workdir", run) == 0
     made = {path.name for path in run.iterdir()} - before
-    assert made == {"report.html", "evaluation"}  # which keeps the scores of PCA and pixels
+    # Which keep the scores of PCA and pixels, and what is normal.
+    assert made == {"report.html", "evaluation", "reference"}
     said = capsys.readouterr().out
     assert str(run / "report.html") in said
     page = (run / "report.html").read_bytes()
