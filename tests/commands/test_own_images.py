@@ -12,7 +12,7 @@ from flaxae.commands import main as cli
 from tests.fixtures.viewer_rules import read_metadata
 
 RNG = np.random.default_rng(0)
-SMALL = ["--filters", "3", "2", "--batch-size", "16", "--compilation-cache", "off"]
+SMALL = ["--filters", "3", "2", "--batch-size", "16", "--compilation-cache", "off", "--no-report"]
 
 
 def save(path, image):
