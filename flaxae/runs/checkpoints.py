@@ -14,6 +14,7 @@ from flax.training.train_state import TrainState
 
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
+from flaxae.data import seal
 from flaxae.errors import InputError, RunError
 from flaxae.runs import checkpoint_files as files
 from flaxae.runs.disk_faults import reason, warn
@@ -210,7 +211,7 @@ class Checkpoints:
     def _restore_step(self, target: TrainState, step: int) -> Restored | str:
         """The checkpoint, or what is wrong with it."""
         folder = self._path(step)
-        what = files.damage(folder)
+        what = seal.damage(folder)
         if what is not None:
             return what
         try:

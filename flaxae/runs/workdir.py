@@ -13,6 +13,7 @@ import msgspec
 
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
+from flaxae.data import seal
 from flaxae.data.file_names import printable
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
@@ -103,7 +104,7 @@ def mark_saved(workdir: Path) -> None:
 
 def has_saved(workdir: Path) -> bool:
     """Whether the run has ever had a checkpoint, as far as its folder tells."""
-    sealed = any(workdir.glob(f"{CHECKPOINTS}*/[0-9]*/flaxae_sha256.json"))
+    sealed = any(workdir.glob(f"{CHECKPOINTS}*/[0-9]*/{seal.NAME}"))
     rows = workdir / METRICS  # of earlier versions, which made no note
     return sealed or (workdir / _HAS_SAVED).exists() or (rows.is_file() and rows.stat().st_size > 0)
 
@@ -118,6 +119,8 @@ def _locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        if (workdir / _LOCK).is_symlink():  # flaxae makes none
+            (workdir / _LOCK).unlink()
         lock = open(workdir / _LOCK, "a+b", buffering=0)  # noqa: SIM115 - closed below, after the run
     except OSError as error:
         kind = RunError if is_full(error) else InputError

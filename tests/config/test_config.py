@@ -109,6 +109,10 @@ def test_other_differs_in_every_field():
         (lambda: ConvolutionalConfig(filters=()), "--filters got no number"),
         (lambda: FullyConnectedConfig(hidden_units=(-1,)), "--hidden-units got -1 at position 1"),
         (
+            lambda: FullyConnectedConfig(hidden_units=(2,) * 1000),
+            "--hidden-units got 1,000 numbers; expected at most 100",
+        ),
+        (
             lambda: ConvolutionalConfig(latent_dim=0),
             "--latent-dim got 0; expected a whole number from 1",
         ),

@@ -287,3 +287,11 @@ def test_what_a_kill_left_of_the_first_files_does_not_block_the_folder(workdir):
         (workdir / name).touch()
     start(workdir)
     assert sorted(p.name for p in workdir.iterdir()) == [".lock", "config.json", "dataset.json"]
+
+
+def test_a_lock_that_is_a_link_is_made_anew(workdir):
+    workdir.mkdir()
+    (workdir / ".lock").symlink_to(".lock")
+    start(workdir)
+    assert (workdir / ".lock").is_file()
+    assert not (workdir / ".lock").is_symlink()
