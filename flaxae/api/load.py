@@ -15,7 +15,7 @@ from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import keep_classes, limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
-from flaxae.runs.checkpoints import Restored, open_checkpoints
+from flaxae.runs.checkpoint_folder import CheckpointFolder, Restored
 from flaxae.runs.disk_faults import warn
 from flaxae.runs.metrics_file import read_lines, whole_history
 from flaxae.runs.profile import Profile
@@ -125,14 +125,14 @@ def _restore(
     shapes = jax.eval_shape(init, make_rngs(config.seed).init)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     folder = workdir / CHECKPOINTS
-    with open_checkpoints(folder, config, writing=False, digest=digest) as checkpoints:
-        restored = checkpoints.restore(state, checkpoint)
-        if restored is None:
-            lost = has_saved(workdir)
-            what = "has lost its checkpoints" if lost else "holds no checkpoint yet"
-            hint = "put one back from a copy, or train again with --restart" if lost else None
-            raise InputError(f"{workdir} {what}; {hint or 'train for an epoch first'}")
-        copy = checkpoints.history()  # all epochs, and not only those of this checkpoint
+    checkpoints = CheckpointFolder(folder.absolute(), config, digest)
+    restored = checkpoints.restore(state, checkpoint)
+    if restored is None:
+        lost = has_saved(workdir)
+        what = "has lost its checkpoints" if lost else "holds no checkpoint yet"
+        hint = "put one back from a copy, or train again with --restart" if lost else None
+        raise InputError(f"{workdir} {what}; {hint or 'train for an epoch first'}")
+    copy = checkpoints.history()  # all epochs, and not only those of this checkpoint
     if copy is None:
         records, fault = read_lines(workdir)
         if fault is not None:

@@ -25,7 +25,8 @@ from flaxae.errors import InputError
 from flaxae.evaluation.scoring import WORST_PIXELS
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
-from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
+from flaxae.runs.checkpoint_folder import NoneWhole, Progress, Restored
+from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
 from flaxae.runs.disk import Disk
 from flaxae.runs.disk_faults import ends_the_run, warn
 from flaxae.runs.events import Events
