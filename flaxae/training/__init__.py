@@ -154,7 +154,8 @@ class ProcessesConfig(Options):
         given = [self.coordinator, self.processes, self.process_id]
         flags = "--coordinator, --processes and --process-id"
         together = all(v is None for v in given) or None not in given
-        require(together, flags, ", ".join(map(str, given)), "all three, or none")
+        came = " ".join(str(value) for value in given if value is not None)
+        require(together, flags, f"only {came}", "all three, or none")
         require(
             0 < self.wait_minutes < 10**6, "--wait-minutes", self.wait_minutes, "minutes above 0"
         )
