@@ -45,9 +45,10 @@ class Disk:
         needed = checkpoints + others
         lacking = f"; only {size_text(free)} are free" if free < needed else ""
         if self._verbose:
+            word = "epoch" if epochs == 1 else "epochs"
             say(
                 f"disk      about {size_text(needed)}: checkpoints {size_text(checkpoints)}, "
-                f"pictures and events of {epochs:,} epochs {size_text(others)}{lacking}"
+                f"pictures and events of {epochs:,} {word} {size_text(others)}{lacking}"
             )
 
     def on_epoch(self, view: View) -> None:
