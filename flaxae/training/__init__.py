@@ -140,7 +140,7 @@ class ProcessesConfig(Options):
     """
 
     distributed: bool = False
-    """Train in several processes, which SLURM, Open MPI, Kubernetes or a TPU pod has started."""
+    """Work in several processes, which SLURM, Open MPI, Kubernetes or a TPU pod has started."""
     coordinator: str | None = None
     """HOST:PORT of process 0, where nothing of that kind tells it; the port is free there."""
     processes: int | None = None
