@@ -93,7 +93,7 @@ class TrainingDisplay:
         if view.status == "stopped":
             say(f"stopped after step {view.step}, which is saved; the same command continues there")
         elif view.status == "finished":
-            show_summary(str(view.task.workdir), view.history)
+            show_summary(str(view.task.workdir), view.history, view.config.scoring)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -101,15 +101,20 @@ class TrainingDisplay:
             self._bar = None
 
 
-def show_summary(workdir: str, history: Sequence[Mapping[str, Any]]) -> None:
-    """A finished run's last and best loss, its time, and where its files are."""
+def show_summary(workdir: str, history: Sequence[Mapping[str, Any]], scoring: bool = False) -> None:
+    """A finished run's last and best loss, its time, where its files are and what to do next.
+
+    `scoring` says that the run is made to score images.
+    """
     if history:  # else somebody has deleted metrics.jsonl
         best = min(history, key=lambda record: record["validation_loss"])
         last = history[-1]
-        minutes = sum(record["seconds"] for record in history) / 60
+        seconds = sum(record["seconds"] for record in history)
+        took = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+        word = "epoch" if last["epoch"] == 1 else "epochs"
         say(
             "",
-            f"{last['epoch']} epoch(s) in {minutes:.1f} minutes; validation loss "
+            f"{last['epoch']} {word} in {took}; validation loss "
             f"{last['validation_loss']:.4f}, the best {best['validation_loss']:.4f} in epoch "
             f"{best['epoch']}",
         )
@@ -120,6 +125,8 @@ def show_summary(workdir: str, history: Sequence[Mapping[str, Any]]) -> None:
         f"evaluate:  python run.py evaluate --workdir {quoted}",
         f"curves:    tensorboard --logdir {quoted}",
     )
+    if scoring:
+        say(f"score:     python run.py score --workdir {quoted} --images FOLDER")
 
 
 def _bar(title: str, total: int) -> Progress:
