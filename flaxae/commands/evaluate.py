@@ -56,7 +56,8 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
     from flaxae.runs.workdir import EVALUATION, write_atomically
 
     quality = trained.evaluate_embedding(split)
-    names = display_names(trained.class_names)
+    names = trained.class_names
+    drawn = display_names(names)  # a font may lack other characters
     folder = trained.workdir / EVALUATION / split
     vectors = trained.embedding(split).vectors
     # One dimension is drawn as a line.
@@ -64,9 +65,9 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
     pca = fit_pca(vectors, 2)
     shares = pca.variance_ratio.tolist()
     labels = select(trained.splits, split).labels if split in ("validation", "test") else None
-    pictures = {"embedding.png": draw_embedding(project(pca, vectors), shares, labels, names)}
+    pictures = {"embedding.png": draw_embedding(project(pca, vectors), shares, labels, drawn)}
     if quality.confusion is not None:
-        pictures["confusion.png"] = draw_confusion(np.array(quality.confusion), names)
+        pictures["confusion.png"] = draw_confusion(np.array(quality.confusion), drawn)
     show_embedding_quality(quality, names, unseen=split in ("validation", "test"))
     written: str | None = str(folder)
     try:
