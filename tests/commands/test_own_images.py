@@ -50,7 +50,7 @@ def test_a_folder_is_trained_and_its_run_keeps_an_absolute_path(run, photos, cap
     assert config["data"]["dataset"] == str(photos)
     assert flaxae.load(run).image_shape == (16, 12, 3)
     assert command("train", "--dataset", photos, "--epochs", 1, "--workdir", run, *SMALL) == 0
-    assert "trained for 1 epochs already" in capsys.readouterr().out
+    assert "trained for 1 epoch already" in capsys.readouterr().out
 
 
 def test_where_the_store_lies_is_said_on_stderr(photos, capfd):
@@ -79,6 +79,23 @@ def test_a_changed_folder_is_not_gone_on_with(run, photos, capsys):
     error = capsys.readouterr().err
     assert "was trained on other images (train had" in error
     assert "another --workdir" in error
+
+
+def test_a_run_inside_the_folder_of_its_images_is_refused(photos, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    assert command("train", "--dataset", ".", "--epochs", 1, *SMALL) == 2
+    error = capsys.readouterr().err
+    assert f"--workdir got {photos}/runs/convolutional-photos, in the images' folder" in error
+    assert not (photos / "runs").exists()
+
+
+def test_an_export_inside_the_folder_of_the_images_is_refused(run, photos, capsys):
+    before = sorted(photos.iterdir())
+    for words in (["--images", photos], []):
+        capsys.readouterr()
+        assert command("embed", "--workdir", run, *words, "--output-dir", photos / "map") == 2
+        assert "in the images' folder" in capsys.readouterr().err
+    assert sorted(photos.iterdir()) == before
 
 
 def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
