@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flaxae.data.file_names import counted
 from flaxae.report.terminal import console, say, show_table
 from flaxae.training.loop import View
 from flaxae.training.state import named_leaves
@@ -52,7 +53,8 @@ class TrainingDisplay:
         total = sum(leaf.size for leaf in leaves.values())
         show_table("", ("parameter", "shape", "weights"), [*rows, ("total", "", f"{total:,}")])
         if view.epoch >= task.epochs:
-            say(f"trained for {view.epoch} epochs already; a larger --epochs continues")
+            done = counted(view.epoch, "epoch")
+            say(f"trained for {done} already; a larger --epochs continues")
         elif view.step > 0:
             say(f"continuing in epoch {view.epoch + 1} after step {view.step}")
 
@@ -110,11 +112,10 @@ def show_summary(workdir: str, history: Sequence[Mapping[str, Any]], scoring: bo
         best = min(history, key=lambda record: record["validation_loss"])
         last = history[-1]
         seconds = sum(record["seconds"] for record in history)
-        took = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
-        word = "epoch" if last["epoch"] == 1 else "epochs"
+        took = counted(round(seconds), "second") if seconds < 60 else f"{seconds / 60:.1f} minutes"
         say(
             "",
-            f"{last['epoch']} {word} in {took}; validation loss "
+            f"{counted(last['epoch'], 'epoch')} in {took}; validation loss "
             f"{last['validation_loss']:.4f}, the best {best['validation_loss']:.4f} in epoch "
             f"{best['epoch']}",
         )

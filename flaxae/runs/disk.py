@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from flaxae.data.file_names import counted
 from flaxae.data.sizes import size_text
 from flaxae.errors import RunError
 from flaxae.report.terminal import say
@@ -45,10 +46,9 @@ class Disk:
         needed = checkpoints + others
         lacking = f"; only {size_text(free)} are free" if free < needed else ""
         if self._verbose:
-            word = "epoch" if epochs == 1 else "epochs"
             say(
                 f"disk      about {size_text(needed)}: checkpoints {size_text(checkpoints)}, "
-                f"pictures and events of {epochs:,} {word} {size_text(others)}{lacking}"
+                f"pictures and events of {counted(epochs, 'epoch')} {size_text(others)}{lacking}"
             )
 
     def on_epoch(self, view: View) -> None:

@@ -7,7 +7,11 @@ from flaxae.report.progress import show_summary
 
 @pytest.mark.parametrize(
     ("epochs", "seconds", "expected"),
-    [(1, 2.9, "1 epoch in 3 seconds; "), (2, 33.0, "2 epochs in 1.1 minutes; ")],
+    [
+        (1, 2.9, "1 epoch in 3 seconds; "),
+        (1, 1.0, "1 epoch in 1 second; "),
+        (2, 33.0, "2 epochs in 1.1 minutes; "),
+    ],
 )
 def test_the_summary_has_the_time_in_a_unit_that_fits(epochs, seconds, expected, capsys):
     history = [
