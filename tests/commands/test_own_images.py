@@ -108,6 +108,19 @@ def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
     assert command("evaluate", "--workdir", run, "--images", photos) == 0
 
 
+def test_images_that_were_moved_are_missed_by_name(run, photos, capsys):
+    save(photos.parent / "new" / "a.png", blots(1)[0])
+    photos.rename(photos.parent / "elsewhere")
+    gone = f"{run} was trained on {photos}, which does not exist any more; put the images back"
+    assert command("evaluate", "--workdir", run) == 2
+    assert gone in capsys.readouterr().err
+    assert command("evaluate", "--workdir", run, "--images", "new") == 0
+    assert command("score", "--workdir", run, "--images", "new") == 2
+    error = capsys.readouterr().err
+    assert gone in error
+    assert error.endswith("needs the run's own images once, unless it was trained with --scoring\n")
+
+
 def test_renamed_classes_are_not_gone_on_with(run, photos, capsys):
     (photos / "ant").rename(photos / "zebra")
     for words in (("train", "--dataset", photos, "--epochs", 1, *SMALL), ("evaluate",)):
