@@ -53,6 +53,15 @@ def test_classes_keep_the_names_of_their_folders(tmp_path, monkeypatch, capsys):
     assert "d\u00fcnn " in said
 
 
+def test_a_split_of_one_image_is_evaluated(tmp_path, monkeypatch, capsys):
+    sizes = {"train": 60, "validation": 10, "test": 1}
+    splits = {name: solid_images(size, seed=size) for name, size in sizes.items()}
+    make_run(tmp_path / "run", monkeypatch, splits=splits)
+    _, result = run_evaluate(tmp_path / "run", capsys)
+    assert result["examples"] == 1
+    assert np.sum(result["embedding"]["confusion"]) == 1
+
+
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_evaluate_does_not_test_on_what_it_learned_from(tmp_path, monkeypatch, capsys, split):
     make_run(tmp_path / "run", monkeypatch, ConvolutionalConfig(filters=(4,), latent_dim=1))
