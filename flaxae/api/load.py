@@ -10,6 +10,8 @@ import numpy as np
 
 from flaxae.api.run import Run, Splits
 from flaxae.config import TrainConfig, parse_checkpoint, run_folder
+from flaxae.data import is_path
+from flaxae.data.file_names import printable
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import keep_classes, limit_training
@@ -88,6 +90,7 @@ def open_run(
         limit, classes = config.data.train_limit, config.data.classes
         if splits is not None:
             return limit_training(keep_classes(splits(), classes), limit)
+        _require_there(workdir, config.data.dataset)
         source = open_source(config.data)
         found = limit_training(keep_classes(source.splits(), classes), limit)
         if kept is not None:
@@ -99,6 +102,15 @@ def open_run(
     model = config.model.build(config.compute, dataset.image_shape)
     restored = restored or _restore(workdir, config, model, checkpoint, dataset.digest)
     return Run(workdir, config, dataset, model, restored, limited_splits, profile)
+
+
+def _require_there(workdir: Path, dataset: str) -> None:
+    """Raises InputError if the run's images were moved or deleted."""
+    if is_path(dataset) and not Path(dataset).exists():
+        raise InputError(
+            f"{workdir} was trained on {printable(dataset)}, which does not exist any more; put "
+            "the images back there, or give --images to look at others"
+        )
 
 
 def _require_same(workdir: Path, kept: DatasetInfo, now: DatasetInfo) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -151,11 +152,25 @@ def read_config(workdir: Path) -> TrainConfig:
         text = _read_json_text(workdir / CONFIG)
     except FileNotFoundError as error:
         raise InputError(
-            f"{workdir} holds no run: there is no {CONFIG}; train one with "
-            f"python run.py train --workdir {workdir}"
+            f"{workdir} holds no run: there is no {CONFIG}; {_where_runs_are(workdir)}"
         ) from error
     with _unreadable_is_input_error(workdir / CONFIG):
         return from_json(text)
+
+
+def _where_runs_are(folder: Path) -> str:
+    """What to do about a folder that holds no run: name runs below it, or train one there."""
+    try:
+        content = sorted(folder.iterdir())
+    except OSError:  # there is no such folder, or it is a file, or forbidden
+        content = []
+    runs = [printable(path.name) for path in content if (path / CONFIG).is_file()]
+    if runs:
+        some = ", ".join(runs[:5]) + ", ..." * (len(runs) > 5)
+        return f"it has folders of runs: {some}; give one of them"
+    if any(path.name != _LOCK for path in content) or folder.is_file():
+        return "give the folder of a run"
+    return f"train one with python run.py train --workdir {shlex.quote(str(folder))}"
 
 
 def read_dataset_info(workdir: Path) -> DatasetInfo | None:

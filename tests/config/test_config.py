@@ -403,6 +403,13 @@ def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
     assert staircase.with_horizon(None) == staircase  # which has no horizon
 
 
+def test_a_flag_that_was_not_given_differs_in_words():
+    old, new = TrainConfig(), TrainConfig(data=DataConfig(train_limit=32))
+    assert differences(old, new) == ["--train-limit not given there, 32 here"]
+    old, new = new, TrainConfig(data=DataConfig(train_limit=32, classes=("3",)))
+    assert differences(old, new) == ["--classes not given there, 3 here"]
+
+
 def test_differences_name_flags_and_both_values():
     old = TrainConfig()
     new = replace(old, model=ConvolutionalConfig(filters=(8, 8)), seed=1)

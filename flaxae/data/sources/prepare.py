@@ -264,7 +264,8 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
             raise _damaged(folder, error) from error
         known = ", ".join(OWN_DATASETS)
         raise InputError(
-            f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "
+            f"--dataset got {name}, which is no file or folder here, and no dataset of flaxae "
+            f"({known}) or TFDS: "
             f"{_first_line(error).rstrip('.')}{similar(name, _known(data_dir))}"
         ) from error
     if not builder.is_prepared():
