@@ -42,7 +42,7 @@ def first_call(cache: str, workdir: str) -> dict[str, float]:
 
 
 def training(write: Write, smoke: bool) -> None:
-    """The default recipe, whose results the README has: seconds, and its test scores."""
+    """The default recipe, whose results docs/results.md has: seconds, and its test scores."""
     with TemporaryDirectory() as folder:
         begun = time.perf_counter()
         config = flaxae.TrainConfig(epochs=1 if smoke else 50, workdir=str(Path(folder) / "run"))

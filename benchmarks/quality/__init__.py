@@ -10,7 +10,7 @@ from benchmarks.common.command import COUNT, flag, several
 
 
 class Row(NamedTuple):
-    """A row of the README's table: flags of `train`, the seeds, and the checkpoint."""
+    """A row of the table in docs/results.md: flags of `train`, the seeds, and the checkpoint."""
 
     flags: Mapping[str, Any]
     seeds: tuple[int, ...]
@@ -42,7 +42,7 @@ ROWS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(command.Settings):
-    """The README's table of results: trains models and evaluates them on their test splits."""
+    """The tables of results in the README and docs: trains models and evaluates them on their test splits."""
 
     question = "quality"
     measure = "benchmarks.quality.results:measure_quality"

@@ -1,4 +1,4 @@
-"""Trains and evaluates the runs, and makes the README's table of their means and half ranges.
+"""Trains and evaluates the runs, and makes the tables of their means and half ranges.
 
 What a run gave is kept in its workdir, so that a benchmark that was stopped goes on where it was.
 """
@@ -20,10 +20,18 @@ from flaxae.commands.flags import command_line
 from flaxae.config.flags import from_flags
 from flaxae.runs.workdir import write_atomically
 
-HEADER = """\
-| run (seeds) | numbers | BCE, nats a pixel | MSE | SSIM | 5-NN, % | best PCA, % | pixels, % | \
-linear probe, % | k-means, % | minutes |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+# Title, the values of a run or of its embedding's scores, and decimals.
+_COLUMNS = (
+    ("BCE, nats a pixel", lambda run: run["loss"], 4),
+    ("MSE", lambda run: run["mse"], 4),
+    ("SSIM", lambda run: run["ssim"], 3),
+    ("5-NN, %", lambda run: 100 * run["scores"]["knn_accuracy"]["embedding"], 1),
+    ("best PCA, %", lambda run: 100 * run["scores"]["knn_accuracy"]["best_pca"], 1),
+    ("pixels, %", lambda run: 100 * run["scores"]["knn_accuracy"]["pixels"], 1),
+    ("linear probe, %", lambda run: 100 * run["scores"]["linear_probe_accuracy"]["embedding"], 1),
+    ("k-means, %", lambda run: 100 * run["scores"]["kmeans_accuracy"]["embedding"], 1),
+)
+_SHORT = ("MSE", "SSIM", "5-NN, %", "best PCA, %", "pixels, %")  # in the README
 
 
 def measure_quality(settings: Settings) -> Finding:
@@ -76,19 +84,15 @@ def train_and_evaluate(config: flaxae.TrainConfig, checkpoint: str) -> dict[str,
     }
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table of the README, in Markdown."""
-    return "\n".join([HEADER, *(line(name, row["runs"]) for name, row in rows.items())])
-
-
-def line(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """One line of the table: means over the seeds, and half the range."""
-    cells = [f"{name} ({len(runs)})", str(runs[0]["dimensions"])]
-    cells += [
-        spread([r[key] for r in runs], n) for key, n in (("loss", 4), ("mse", 4), ("ssim", 3))
-    ]
-    kinds = [("knn_accuracy", kind) for kind in ("embedding", "best_pca", "pixels")]
-    kinds += [("linear_probe_accuracy", "embedding"), ("kmeans_accuracy", "embedding")]
-    cells += [spread([100 * r["scores"][key][kind] for r in runs], 1) for key, kind in kinds]
-    cells.append(f"{statistics.median(r['seconds'] for r in runs) / 60:.1f}")
-    return f"| {' | '.join(cells)} |"
+def table(rows: Mapping[str, Mapping[str, Any]], short: bool = False) -> str:
+    """The table of docs/results.md, or the README's shorter one, in Markdown."""
+    columns = [column for column in _COLUMNS if not short or column[0] in _SHORT]
+    titles = ["run (seeds)", "numbers", *(title for title, _, _ in columns), "minutes"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, row in rows.items():
+        runs = row["runs"]
+        cells = [spread([value(run) for run in runs], n) for _, value, n in columns]
+        minutes = f"{statistics.median(run['seconds'] for run in runs) / 60:.1f}"
+        cells = [f"{name} ({len(runs)})", str(runs[0]["dimensions"]), *cells, minutes]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -24,13 +24,17 @@ def result(loss):
     }
 
 
-def test_a_line_has_means_and_half_ranges():
-    line = results.line("default", [result(0.1), result(0.2), result(0.6)])
+def test_a_row_has_means_and_half_ranges():
+    rows = {"default": {"runs": [result(0.1), result(0.2), result(0.6)]}}
+    titles, _, line = results.table(rows).splitlines()
     assert line == (
         "| default (3) | 128 | 0.3000 ± 0.2500 | 0.0100 | 0.900 | 30.0 ± 25.0 | 75.0 | 25.0 "
         "| 30.0 ± 25.0 | 30.0 ± 25.0 | 1.5 |"
     )
-    assert line.count("|") == results.HEADER.splitlines()[0].count("|")
+    assert line.count("|") == titles.count("|")
+    titles, rule, line = results.table(rows, short=True).splitlines()
+    assert line == "| default (3) | 128 | 0.0100 | 0.900 | 30.0 ± 25.0 | 75.0 | 25.0 | 1.5 |"
+    assert titles.count("|") == rule.count("|") == line.count("|")
 
 
 def test_our_rows_are_beside_the_published_ones_of_as_many_numbers():
@@ -83,7 +87,7 @@ def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
 
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
     found = results.train_and_evaluate(tiny_config, "latest")
-    results.line("default", [found])
+    results.table({"default": {"runs": [found]}})
     assert found["epochs"] == 2
     again = results.train_and_evaluate(
         tiny_config, "latest"
@@ -91,9 +95,11 @@ def test_a_run_is_trained_evaluated_and_continued(tiny_config):
     assert again["loss"] == found["loss"]
 
 
-def test_the_readme_has_the_table_of_the_results():
-    report = json.loads((ROOT / "benchmarks/results/quality-cpu.json").read_text())
-    assert results.table(report["rows"]) in (ROOT / "README.md").read_text()
-    assert beside_published(report["rows"]) in (ROOT / "README.md").read_text()
-    for row in report["rows"].values():
-        assert row["command"] in (ROOT / "README.md").read_text()
+def test_the_tables_of_the_texts_are_those_of_the_results():
+    rows = json.loads((ROOT / "benchmarks/results/quality-cpu.json").read_text())["rows"]
+    assert results.table(rows, short=True) in (ROOT / "README.md").read_text()
+    whole = (ROOT / "docs/results.md").read_text()
+    assert results.table(rows) in whole
+    assert beside_published(rows) in whole
+    for row in rows.values():
+        assert row["command"] in whole
