@@ -42,7 +42,7 @@ ROWS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(command.Settings):
-    """The tables of results in the README and docs: trains models and evaluates them on their test splits."""
+    """The tables of results: trains models and evaluates them on their test splits."""
 
     question = "quality"
     measure = "benchmarks.quality.results:measure_quality"

@@ -6,7 +6,7 @@ What a run gave is kept in its workdir, so that a benchmark that was stopped goe
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import flaxae
