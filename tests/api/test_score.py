@@ -223,6 +223,4 @@ def test_all_processes_read_what_process_0_reads(run, monkeypatch):
     monkeypatch.setattr(processes, "name", lambda: "process 1 of 2 (b)")
     expected = r"process 1 of 2 \(b\) cannot read .*7-5.npz, which process 0 reads"
     with pytest.raises(RunError, match=expected):
-        RunError, match=r"process 1 of 2 \(b\) cannot read .*7-5.npz, which process"
-    ):
         run.score()
