@@ -1,12 +1,13 @@
 """What processes decide together, seen from one that is not the first."""
 
-from types import SimpleNamespace
-
+import optax
 import pytest
+from flax.training.train_state import TrainState
 
 from flaxae.api import together
 from flaxae.config.serialization import to_json
 from flaxae.errors import InputError, RunError
+from flaxae.runs.checkpoints import Checkpoints, Progress, Restored
 from flaxae.runs.stop_signal import StopSignal
 from flaxae.runs.workdir import DatasetInfo
 from flaxae.training import processes
@@ -65,22 +66,26 @@ def test_other_weights_and_other_images_are_named(second, tiny_splits):
 def test_none_trains_before_all_have_restored(monkeypatch, first):
     """Or process 0 might remove the checkpoint that another still reads."""
     events = []
+    state = TrainState(step=0, apply_fn=None, params={}, tx=optax.identity(), opt_state=())
 
     def gather(what, own=None, patient=False):
         events.append(what)
         return [7, own]
 
-    class Kept:
-        def restore(self, state, step):
-            events.append(f"restore {step}")
-            return together.Restored(state, together.Progress(1))
+    class Kept(Checkpoints):
+        def __init__(self):
+            pass
+
+        def restore(self, target, which="latest"):
+            events.append(f"restore {which}")
+            return Restored(target, Progress(1))
 
     def choose():
-        return Kept().restore(SimpleNamespace(step=7), 7)
+        return Kept().restore(state.replace(step=7), 7)
 
     monkeypatch.setattr(processes, "is_first", lambda: first)
     monkeypatch.setattr(processes, "gather", gather)
-    found = together.restore_together(Kept(), SimpleNamespace(step=0), choose)
+    found = together.restore_together(Kept(), state, choose)
     assert found.progress.epoch == 1
     told = ["the choice of a checkpoint", "restore 7"]
     assert events == [*(told[::-1] if first else told), "the restored weights"]
