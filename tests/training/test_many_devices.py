@@ -35,9 +35,9 @@ unmoved = trained({**small, "workdir": sys.argv[1] + "-unmoved"}, 1, 3).history
 
 # Small batches and a high rate, which amplify rounding.
 rough = {"model": "fully_connected", "hidden_units": (8, 4), "activation": "elu", "batch_size": 12}
-rough |= {"learning_rate": 0.02, "schedule": "cosine", **random}
-whole = {devices: [trained({**rough, "seed": seed}, devices, 10).history[-1] for seed in range(4)]
-         for devices in (1, 2, 8)}
+rough |= {"learning_rate": 0.02, "schedule": "cosine", "seed": 0, **random}
+seeds = [trained({**rough, "seed": seed}, 1, 10).history[-1] for seed in range(3)]
+whole = [seeds, [trained(rough, devices, 10).history[-1] for devices in (2, 8)]]
 print(json.dumps([histories, moved, history, unmoved, whole]))
 """
 
@@ -69,10 +69,6 @@ def test_a_run_goes_on_with_any_number_of_devices(results):
 
 
 def test_whole_runs_differ_by_less_than_seeds_do(results):
-    one, two, eight = (losses(runs)[:, :2] for runs in results[-1].values())
-    spread = np.ptp(one, axis=0)  # of four seeds
-    assert (spread > 0).all()
-    for several in (two, eight):
-        assert (np.abs(several - one) < spread).all(), (several, one)
-        # What all seeds have in common stays too.
-        assert (np.abs(several.mean(axis=0) - one.mean(axis=0)) < spread / 4).all(), (several, one)
+    seeds, several = (losses(runs)[:, :2] for runs in results[-1])
+    spread = np.ptp(seeds, axis=0)
+    assert (np.abs(several - seeds[0]) < spread / 20).all(), (several, seeds)

@@ -33,3 +33,13 @@ def test_smoke(tmp_path):
     assert all(rate > 0 for rate in last["images_per_second"].values())
     losses = json.loads(Path(last["results"]).read_text())["first_losses"]
     assert set(losses) == {"1 x 1, strong", "2 x 1, strong"}
+
+
+def test_smoke_of_whole_runs(tmp_path):
+    command = ["-m", "benchmarks.devices", "--whole-runs", "--smoke", "--output-dir", str(tmp_path)]
+    run = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    last = json.loads(run.stdout.splitlines()[-1])
+    counts = {count: len(runs) for count, runs in last["validation_losses"].items()}
+    assert counts == {"1": 2, "2": 2}
+    assert last["first"] < 1e-3 < last["seeds_differ"]
