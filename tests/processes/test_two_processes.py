@@ -95,6 +95,9 @@ def test_two_processes_compute_what_one_does(dataset, alone, together, tmp_path)
     assert shared.out(1) == ""
     exported = together(2, "embed", "--workdir", workdir)
     assert exported.statuses()[0] == [0, 0], exported.err(0) + exported.err(1)
+    flaxae.load(workdir).export_embedding(tmp_path / "one")
+    for name in ("vectors.tsv", "embedding.parquet"):
+        assert (workdir / "embedding" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     vectors = np.loadtxt(workdir / "embedding/vectors.tsv")
     expected = flaxae.load(alone).embedding("test").vectors
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-5)
