@@ -43,3 +43,13 @@ def test_smoke_of_whole_runs(tmp_path):
     counts = {count: len(runs) for count, runs in last["validation_losses"].items()}
     assert counts == {"1": 2, "2": 2}
     assert last["first"] < 1e-3 < last["seeds_differ"]
+
+
+def test_the_table_of_whole_runs_is_that_of_the_results():
+    report = json.loads((ROOT / "benchmarks/results/devices-whole_runs-cpu.json").read_text())
+    text = (ROOT / "benchmarks/README.md").read_text()
+    for devices, runs in report["validation_losses"].items():
+        ends = [run[-1] for run in runs]
+        cells = [f"{value:.4f}" for value in (*ends, sum(ends) / len(ends))]
+        assert f"| {devices} | {' | '.join(cells)} |" in text
+    assert f"by at most {report['last']:.4f}; the seeds differ by {report['seeds_differ']:.4f}" in text
