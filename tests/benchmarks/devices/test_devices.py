@@ -52,4 +52,5 @@ def test_the_table_of_whole_runs_is_that_of_the_results():
         ends = [run[-1] for run in runs]
         cells = [f"{value:.4f}" for value in (*ends, sum(ends) / len(ends))]
         assert f"| {devices} | {' | '.join(cells)} |" in text
-    assert f"by at most {report['last']:.4f}; the seeds differ by {report['seeds_differ']:.4f}" in text
+    late, seeds = report["last"], report["seeds_differ"]
+    assert f"by at most {late:.4f}; the seeds differ by {seeds:.4f}" in text
