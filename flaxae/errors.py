@@ -6,6 +6,7 @@ import errno
 import functools
 import math
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 from types import UnionType
@@ -174,7 +175,9 @@ def _require_path(flag: str, text: str) -> None:
     fits = longest <= _LONGEST_NAME and len(os.fsencode(path)) <= _LONGEST_PATH
     require(fits, flag, f"{text[:60]}... (the longest name has {longest} bytes)", expected)
     try:
-        path.stat()
+        mode = path.stat().st_mode
+        plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+        require(plain, flag, text, "a file or folder; this is a pipe, a socket or a device")
     except OSError as error:
         expected = "a file or folder; this is a link that leads to itself"
         require(error.errno != errno.ELOOP, flag, text, expected)

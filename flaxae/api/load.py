@@ -10,12 +10,14 @@ import numpy as np
 
 from flaxae.api.run import Run, Splits
 from flaxae.config import TrainConfig, parse_checkpoint, run_folder
+from flaxae.data import is_path
+from flaxae.data.file_names import printable
 from flaxae.data.sources import open_source
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import keep_classes, limit_training
 from flaxae.errors import InputError
 from flaxae.models.autoencoder import Autoencoder
-from flaxae.runs.checkpoints import Restored, open_checkpoints
+from flaxae.runs.checkpoint_folder import CheckpointFolder, Restored
 from flaxae.runs.disk_faults import warn
 from flaxae.runs.metrics_file import read_lines, whole_history
 from flaxae.runs.profile import Profile
@@ -88,6 +90,7 @@ def open_run(
         limit, classes = config.data.train_limit, config.data.classes
         if splits is not None:
             return limit_training(keep_classes(splits(), classes), limit)
+        _require_there(workdir, config.data.dataset)
         source = open_source(config.data)
         found = limit_training(keep_classes(source.splits(), classes), limit)
         if kept is not None:
@@ -99,6 +102,15 @@ def open_run(
     model = config.model.build(config.compute, dataset.image_shape)
     restored = restored or _restore(workdir, config, model, checkpoint, dataset.digest)
     return Run(workdir, config, dataset, model, restored, limited_splits, profile)
+
+
+def _require_there(workdir: Path, dataset: str) -> None:
+    """Raises InputError if the run's images were moved or deleted."""
+    if is_path(dataset) and not Path(dataset).exists():
+        raise InputError(
+            f"{workdir} was trained on {printable(dataset)}, which does not exist any more; put "
+            "the images back there, or give --images to look at others"
+        )
 
 
 def _require_same(workdir: Path, kept: DatasetInfo, now: DatasetInfo) -> None:
@@ -125,14 +137,14 @@ def _restore(
     shapes = jax.eval_shape(init, make_rngs(config.seed).init)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     folder = workdir / CHECKPOINTS
-    with open_checkpoints(folder, config, writing=False, digest=digest) as checkpoints:
-        restored = checkpoints.restore(state, checkpoint)
-        if restored is None:
-            lost = has_saved(workdir)
-            what = "has lost its checkpoints" if lost else "holds no checkpoint yet"
-            hint = "put one back from a copy, or train again with --restart" if lost else None
-            raise InputError(f"{workdir} {what}; {hint or 'train for an epoch first'}")
-        copy = checkpoints.history()  # all epochs, and not only those of this checkpoint
+    checkpoints = CheckpointFolder(folder.absolute(), config, digest)
+    restored = checkpoints.restore(state, checkpoint)
+    if restored is None:
+        lost = has_saved(workdir)
+        what = "has lost its checkpoints" if lost else "holds no checkpoint yet"
+        hint = "put one back from a copy, or train again with --restart" if lost else None
+        raise InputError(f"{workdir} {what}; {hint or 'train for an epoch first'}")
+    copy = checkpoints.history()  # all epochs, and not only those of this checkpoint
     if copy is None:
         records, fault = read_lines(workdir)
         if fault is not None:

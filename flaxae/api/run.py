@@ -31,7 +31,7 @@ from flaxae.export.pictures import write_pictures
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
-from flaxae.runs.checkpoints import Restored
+from flaxae.runs.checkpoint_folder import Restored
 from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import EVALUATION, DatasetInfo
 from flaxae.training import processes

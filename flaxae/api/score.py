@@ -12,7 +12,7 @@ from flaxae.data.file_names import printable
 from flaxae.data.sources.masks import read_masks
 from flaxae.data.splits import Split, in_classes
 from flaxae.errors import InputError, RunError
-from flaxae.evaluation.pca import fit_pca, project
+from flaxae.evaluation.pca import principal_plane
 from flaxae.evaluation.representation import sample_rows
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, SCORES, WORST_PIXELS
 from flaxae.evaluation.scoring.baselines import baseline_scores
@@ -96,6 +96,12 @@ def score_split(run: "Run", split: Split, options: ScoreOptions) -> Scores:
     """
     masks, anomalous = None, None
     if processes.is_first():
+        if split.targets is not None or run.config.data.targets is not None:
+            warn(
+                "the run was trained to reconstruct targets, and scores compare its "
+                "reconstructions with the images themselves: what it removes, as noise, counts as "
+                "odd"
+            )
         masks = _masks(run, split, options)
         anomalous = _anomalous(run, split, options, masks)
     kept = reference(run, options.worst_pixels)
@@ -143,7 +149,12 @@ def reference(run: "Run", percent: float) -> Kept:
         if kept is None:
             raise RunError(f"{processes.name()} cannot read {path}, which process 0 reads")
         return kept
-    train, held_out = run.splits["train"], run.splits["validation"]
+    try:
+        train, held_out = run.splits["train"], run.splits["validation"]
+    except InputError as error:
+        raise InputError(
+            f"{error}; score needs the run's own images once, unless it was trained with --scoring"
+        ) from error
     rows = sample_rows(len(train.images), MOST_REFERENCES)
     vectors = _measure(run, train.take(rows), percent).vectors
     some = held_out.take(sample_rows(len(held_out.images), _MAPPED))
@@ -247,7 +258,7 @@ def write_scores(
         scores.anomalies,
         scores.ranks,
         scores.every,
-        _plane(scores.vectors),
+        principal_plane(scores.vectors)[0],
         scores.scale,
     )
     compare, size = partial(maps, run), run._batch_size
@@ -264,10 +275,3 @@ def write_scores(
             "there and repeat the command, or give another --output-dir"
         ) from error
     return target
-
-
-def _plane(vectors: Float32[np.ndarray, "images dimensions"]) -> Float32[np.ndarray, "images 2"]:
-    """The first two principal components of the embedding."""
-    vectors = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
-    plane = project(fit_pca(vectors, 2), vectors)
-    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))

@@ -13,7 +13,8 @@ from flaxae.config import TrainConfig
 from flaxae.config.serialization import from_json, to_json
 from flaxae.data.splits import Split
 from flaxae.errors import InputError, RunError
-from flaxae.runs.checkpoints import Checkpoints, Progress, Restored
+from flaxae.runs.checkpoint_folder import Progress, Restored
+from flaxae.runs.checkpoints import Checkpoints
 from flaxae.runs.disk_faults import warn
 from flaxae.runs.stop_signal import StopSignal
 from flaxae.runs.workdir import CONFIG, DatasetInfo, claim, rename_old

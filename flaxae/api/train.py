@@ -23,9 +23,11 @@ from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, keep_classes, limit_training
 from flaxae.errors import InputError
 from flaxae.evaluation.scoring import WORST_PIXELS
+from flaxae.export.outputs import require_outside
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.progress import TrainingDisplay
-from flaxae.runs.checkpoints import Checkpoints, NoneWhole, Progress, Restored, open_checkpoints
+from flaxae.runs.checkpoint_folder import NoneWhole, Progress, Restored
+from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
 from flaxae.runs.disk import Disk
 from flaxae.runs.disk_faults import ends_the_run, warn
 from flaxae.runs.events import Events
@@ -141,6 +143,8 @@ def _train(
     verbose: bool,
     restart: bool,
 ) -> Run:
+    if is_path(config.data.dataset):
+        require_outside(workdir, config.data.dataset, config.data.targets, flag="--workdir")
     with processes.first_alone("the preparation of the images"):
         splits = keep_classes(source.splits(), config.data.classes)
         splits = limit_training(splits, config.data.train_limit)

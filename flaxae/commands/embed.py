@@ -27,14 +27,19 @@ class Options(RunOptions, ProcessesConfig):
 def run(options: Options) -> int:
     """Writes the files and prints how to open them."""
     import time
+    from pathlib import Path
 
     from flaxae.commands.opened import open_for
+    from flaxae.data import is_path
+    from flaxae.export.outputs import require_outside
     from flaxae.export.viewers import viewer_steps
     from flaxae.report.terminal import say
 
     trained = open_for(options)
     start = time.perf_counter()
-    folder = options.output_dir or f"{options.workdir}/embedding"
+    folder = Path(options.output_dir or f"{options.workdir}/embedding").expanduser().absolute()
+    dataset = trained.config.data.dataset
+    require_outside(folder, options.images, dataset if is_path(dataset) else None)
     exported = trained.export_embedding(
         folder,
         options.split,

@@ -1,9 +1,24 @@
 """Decides the exit status of a command, and the line on stderr that explains it."""
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
+
+_FORBIDDEN = "give this user the right to read and write it, or take another folder"
+_FULL = "make room, and repeat the command"
+_WHAT_TO_DO = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs: the machine has too many files open",
+}
 
 
 class Stopped(KeyboardInterrupt):
@@ -50,8 +65,7 @@ def ending_of(error: BaseException) -> Ending | None:
     if isinstance(error, (InputError, RunError)):
         status, text = 2 if isinstance(error, InputError) else 1, escaped(str(error))
     elif isinstance(error, OSError):
-        what = f"{printable(error.filename)}: " if error.filename is not None else ""
-        status, text = 1, f"{what}{escaped(error.strerror or str(error))}"
+        status, text = 1, _fault(error)
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # JAX's own error
         status, text = (
             1,
@@ -63,6 +77,17 @@ def ending_of(error: BaseException) -> Ending | None:
     else:
         return None
     return Ending(status, f"flaxae: error: {text}")
+
+
+def _fault(error: OSError) -> str:
+    """What the system refused, and what to do about it."""
+    from flaxae.data.file_names import escaped, printable
+
+    place = os.fspath(error.filename) if isinstance(error.filename, (str, os.PathLike)) else ""
+    what = f"{printable(place)} cannot be used" if place else "the system refused a file"
+    reason = escaped(error.strerror or str(error))
+    what_to_do = _WHAT_TO_DO.get(error.errno or 0, "mend that, and repeat the command")
+    return f"{what}: {reason}; {what_to_do}"
 
 
 def stopped_by(number: int) -> Ending:

@@ -49,24 +49,21 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
 
     from flaxae.data.class_names import display_names
     from flaxae.data.splits import select
-    from flaxae.evaluation.pca import fit_pca, project
+    from flaxae.evaluation.pca import principal_plane
     from flaxae.report.plots import draw_confusion, draw_embedding
     from flaxae.report.terminal import say, show_embedding_quality
     from flaxae.runs.disk_faults import reason, warn
     from flaxae.runs.workdir import EVALUATION, write_atomically
 
     quality = trained.evaluate_embedding(split)
-    names = display_names(trained.class_names)
+    names = trained.class_names
+    drawn = display_names(names)  # a font may lack other characters
     folder = trained.workdir / EVALUATION / split
-    vectors = trained.embedding(split).vectors
-    # One dimension is drawn as a line.
-    vectors = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
-    pca = fit_pca(vectors, 2)
-    shares = pca.variance_ratio.tolist()
+    plane, shares = principal_plane(trained.embedding(split).vectors)
     labels = select(trained.splits, split).labels if split in ("validation", "test") else None
-    pictures = {"embedding.png": draw_embedding(project(pca, vectors), shares, labels, names)}
+    pictures = {"embedding.png": draw_embedding(plane, shares, labels, drawn)}
     if quality.confusion is not None:
-        pictures["confusion.png"] = draw_confusion(np.array(quality.confusion), names)
+        pictures["confusion.png"] = draw_confusion(np.array(quality.confusion), drawn)
     show_embedding_quality(quality, names, unseen=split in ("validation", "test"))
     written: str | None = str(folder)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from flaxae.commands import data, embed, evaluate, reconstruct, report, score, train
 from flaxae.commands.ending import status_of
 from flaxae.commands.flags import WORDS, Parser, add_flags, command_line, flag_of
+from flaxae.commands.options import ProcessOptions
 from flaxae.commands.output import write_any_text
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
@@ -104,8 +105,19 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
         if command is train:
             _add_train_flags(subparser)
         else:
-            add_flags(subparser, "Options", [command.Options], _names(command.Options))
+            _add_command_flags(subparser, command.Options)
     return parser, commands.choices
+
+
+def _add_command_flags(parser: argparse.ArgumentParser, options: type[Any]) -> None:
+    """The flags of another command: the run, its own, and last what few users need."""
+    last = {*_names(ProcessesConfig), *_names(ProcessOptions)}
+    titles = {name: "Computation" if name in last else "Options" for name in _names(options)}
+    titles |= {name: "Run" for name in titles if name in ("workdir", "compare")}
+    for title in ("Run", "Options", "Computation"):
+        names = [name for name, its in titles.items() if its == title]
+        if names:
+            add_flags(parser, title, [options], names)
 
 
 def _add_train_flags(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ class ImageOptions(ProcessOptions):
     split: SplitName = "test"
     """Which images."""
     images: PathText | None = None
-    """Folder or array file of images, in place of a split."""
+    """Folder of images, one image file, or an array file, in place of a split."""
     checkpoint: str = "best"
     """best (by validation loss), latest, or the number of a step."""
 

@@ -64,6 +64,7 @@ def run(options: Options) -> int:
     from flaxae.export.folder import refuse_foreign, resolved
     from flaxae.export.outputs import require_outside
     from flaxae.report.terminal import say
+    from flaxae.runs.disk_faults import warn
     from flaxae.training.processes import is_first
 
     trained = open_for(options)
@@ -74,6 +75,11 @@ def run(options: Options) -> int:
     refuse_foreign(resolved(folder), files.FILES, files.WORST, options.overwrite, files.EXTRAS)
     if options.images is None:
         part = select(trained.splits, options.split)
+        if options.split in ("train", "all"):
+            warn(
+                "each training image is its own nearest neighbor, and the model was fitted to it: "
+                "its score is lower than that of a new image"
+            )
     else:
         part = open_images(options.images, trained.config.data, trained.image_shape)
     scores = trained.score(
@@ -112,7 +118,7 @@ def _show(title: str, scores: "Scores", files: tuple[str, ...] | None) -> None:
     for row in np.argsort(scores.ranks)[:_LISTED]:
         name = str(row) if files is None else files[row]
         known = "" if scores.anomalies is None else ("anomaly" if scores.anomalies[row] else "")
-        rows.append((str(scores.ranks[row]), f"{scores.values[row]:.4g}", known, name))
+        rows.append((str(scores.ranks[row]), f"{scores.values[row]:#.4g}", known, name))
     say(f"{title}: {scores.score}, in {scores.unit}; higher is odder")
     show_table("", ("rank", "score", "", "file"), rows)
     limit = scores.threshold
@@ -124,8 +130,8 @@ def _show(title: str, scores: "Scores", files: tuple[str, ...] | None) -> None:
         )
     else:
         say(
-            f"threshold  {limit.value:.4g}: {_percent(limit.rate)} of normal images lie above it, "
-            f"by {limit.images:,} held-out ones, in 95 of 100 cases"
+            f"threshold  {limit.value:.4g}, from {limit.images:,} held-out images: "
+            f"{_percent(limit.rate)} of normal images lie above it, with 95 % confidence"
         )
         assert scores.anomalies is not None
         say(f"anomalies  {scores.anomalies.sum():,} of {len(scores.values):,} images")

@@ -1,12 +1,12 @@
 """From flags by name, and from presets, to a config."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flaxae.config import TrainConfig, is_group
 from flaxae.config.presets import PRESETS
-from flaxae.errors import InputError, option_types, require
+from flaxae.errors import InputError, option_types, require, similar
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ModelConfig
@@ -48,9 +48,10 @@ def from_flags(flags: Mapping[str, Any]) -> TrainConfig:
         parts[section] = cls(**{**recipe, **values})
         known |= names
     own = {name: flags[name] for name in own_fields() if name in flags}
+    known |= set(own_fields())
     for name in flags:
-        if name not in known | set(own):
-            _refuse_flag(name, model)
+        if name not in known:
+            _refuse_flag(name, model, known)
     return TrainConfig(**parts, **own)
 
 
@@ -101,7 +102,7 @@ def _with_preset(flags: Mapping[str, Any]) -> dict[str, Any]:
     return values | given
 
 
-def _refuse_flag(name: str, model: type[ModelConfig]) -> None:
+def _refuse_flag(name: str, model: type[ModelConfig], known: Iterable[str]) -> None:
     flag = f"--{name.replace('_', '-')}"
     owners = [n for n, c in MODELS.items() if name in {f.name for f in dataclasses.fields(c)}]
     if owners:
@@ -109,4 +110,5 @@ def _refuse_flag(name: str, model: type[ModelConfig]) -> None:
             f"{flag} belongs to --model {' or '.join(owners)}, and the model is {model.name}; "
             f"leave it out, or give --model {owners[0]}"
         )
-    raise InputError(f"{flag} is no flag of train")
+    flags = [f"--{each.replace('_', '-')}" for each in known]
+    raise InputError(f"{flag} is no flag of train{similar(flag, flags)}")

@@ -11,6 +11,7 @@ from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
 SCHEMA = 5  # of config.json; 1 is that of flaxae 0.1, which had no such number
+_NOTHING = "not given"  # how a message says that a flag has no value
 Config = TypeVar("Config")
 
 
@@ -49,8 +50,8 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
     """Each flag that makes `new` another run than `old`, as "--flag old there, new here"."""
     before, now = dict(_fixed_values(old)), dict(_fixed_values(new))
     return [
-        f"--{name.replace('_', '-')} {before.get(name, 'absent')} there, "
-        f"{now.get(name, 'absent')} here"
+        f"--{name.replace('_', '-')} {before.get(name, _NOTHING)} there, "
+        f"{now.get(name, _NOTHING)} here"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
@@ -65,7 +66,13 @@ def _fixed_values(config: Any) -> Iterator[tuple[str, str]]:
         if dataclasses.is_dataclass(value):
             yield from _fixed_values(value)
         elif not f.metadata.get("changeable", False):
-            yield f.name, " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            yield f.name, _as_text(value)
+
+
+def _as_text(value: Any) -> str:
+    if value is None or value == ():
+        return _NOTHING
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _from_dict(cls: type[Config], values: Any) -> Config:

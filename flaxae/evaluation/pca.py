@@ -55,6 +55,20 @@ def project(
     return coordinates
 
 
+def principal_plane(
+    vectors: Num[np.ndarray, "examples dimensions"],
+) -> tuple[Float32[np.ndarray, "examples 2"], list[float]]:
+    """The coordinates on the first two components, and their shares of the variance, in 0..1.
+
+    A component that a single example, or a single dimension, does not have is 0 everywhere.
+    """
+    pca = fit_pca(vectors, 2)
+    points = project(pca, vectors)
+    missing = 2 - points.shape[1]
+    shares = [*map(float, pca.variance_ratio), *[0.0] * missing]
+    return np.pad(points, ((0, 0), (0, missing))), shares
+
+
 def unexplained(
     projection: Projection, vectors: Num[np.ndarray, "examples dimensions"]
 ) -> Float32[np.ndarray, " examples"]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from flaxae.evaluation.pca import fit_pca, project
+from flaxae.evaluation.pca import principal_plane
 
 _NEIGHBORS = 15  # UMAP's own default, which small sets cannot have
 
@@ -29,10 +29,7 @@ def lay_out(vectors: Float32[np.ndarray, "examples dimensions"], umap: bool) -> 
         return Plane("latent", vectors, ("first number", "second number"))
     if umap and dimensions > 2 and count > _NEIGHBORS and _has_umap():
         return Plane("umap", _umap(vectors), ("UMAP 1", "UMAP 2"))
-    pca = fit_pca(vectors, 2)
-    points = project(pca, vectors)
-    shares = [*pca.variance_ratio, 0, 0][:2]
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    points, shares = principal_plane(vectors)
     first, second = (f"component {n} ({s:.0%} of the variance)" for n, s in enumerate(shares, 1))
     return Plane("pca", points, (first, second))
 

@@ -97,12 +97,12 @@ def require_replaceable(path: Path, flag: str, *, overwrite: bool, own_place: bo
         )
 
 
-def require_outside(folder: Path, *sources: str | None) -> None:
-    """Raises InputError for a folder of images, which the pictures would join."""
+def require_outside(folder: Path, *sources: str | None, flag: str = "--output-dir") -> None:
+    """Raises InputError for a folder below one of images, which the pictures would join."""
     for source in filter(None, sources):
         if folder.resolve().is_relative_to(os.path.realpath(os.path.expanduser(source))):
             raise InputError(
-                f"--output-dir got {printable(folder)}, in the images' folder {printable(source)}; "
+                f"{flag} got {printable(folder)}, in the images' folder {printable(source)}; "
                 "give another, because pictures there would be taken for images"
             )
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flaxae.models.autoencoder import Autoencoder
 
 Shape = tuple[int, int, int]  # height, width, channels
+_MOST_PLACES = 100  # layers of one kind; XLA takes minutes for a thousand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,8 @@ def require_sizes(flag: str, sizes: tuple[int, ...], place: str, unit: str) -> N
         raise InputError(
             f"{flag} got no number; give one for each {place}, for example {flag} 16 8"
         )
+    if len(sizes) > _MOST_PLACES:
+        raise InputError(f"{flag} got {len(sizes):,} numbers; expected at most {_MOST_PLACES}")
     for position, size in enumerate(sizes, start=1):
         if size < 1:
             raise InputError(

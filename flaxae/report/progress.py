@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flaxae.data.file_names import counted
 from flaxae.report.terminal import console, say, show_table
 from flaxae.training.loop import View
 from flaxae.training.state import named_leaves
@@ -52,7 +53,8 @@ class TrainingDisplay:
         total = sum(leaf.size for leaf in leaves.values())
         show_table("", ("parameter", "shape", "weights"), [*rows, ("total", "", f"{total:,}")])
         if view.epoch >= task.epochs:
-            say(f"trained for {view.epoch} epochs already; a larger --epochs continues")
+            done = counted(view.epoch, "epoch")
+            say(f"trained for {done} already; a larger --epochs continues")
         elif view.step > 0:
             say(f"continuing in epoch {view.epoch + 1} after step {view.step}")
 
@@ -93,7 +95,7 @@ class TrainingDisplay:
         if view.status == "stopped":
             say(f"stopped after step {view.step}, which is saved; the same command continues there")
         elif view.status == "finished":
-            show_summary(str(view.task.workdir), view.history)
+            show_summary(str(view.task.workdir), view.history, view.config.scoring)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -101,15 +103,19 @@ class TrainingDisplay:
             self._bar = None
 
 
-def show_summary(workdir: str, history: Sequence[Mapping[str, Any]]) -> None:
-    """A finished run's last and best loss, its time, and where its files are."""
+def show_summary(workdir: str, history: Sequence[Mapping[str, Any]], scoring: bool = False) -> None:
+    """A finished run's last and best loss, its time, where its files are and what to do next.
+
+    `scoring` says that the run is made to score images.
+    """
     if history:  # else somebody has deleted metrics.jsonl
         best = min(history, key=lambda record: record["validation_loss"])
         last = history[-1]
-        minutes = sum(record["seconds"] for record in history) / 60
+        seconds = sum(record["seconds"] for record in history)
+        took = counted(round(seconds), "second") if seconds < 60 else f"{seconds / 60:.1f} minutes"
         say(
             "",
-            f"{last['epoch']} epoch(s) in {minutes:.1f} minutes; validation loss "
+            f"{counted(last['epoch'], 'epoch')} in {took}; validation loss "
             f"{last['validation_loss']:.4f}, the best {best['validation_loss']:.4f} in epoch "
             f"{best['epoch']}",
         )
@@ -120,6 +126,8 @@ def show_summary(workdir: str, history: Sequence[Mapping[str, Any]]) -> None:
         f"evaluate:  python run.py evaluate --workdir {quoted}",
         f"curves:    tensorboard --logdir {quoted}",
     )
+    if scoring:
+        say(f"score:     python run.py score --workdir {quoted} --images FOLDER")
 
 
 def _bar(title: str, total: int) -> Progress:

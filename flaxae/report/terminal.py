@@ -93,10 +93,11 @@ def say(*lines: object) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table: text at the left, numbers at the right. No cell is read as markup."""
     heads = map(escape, columns)
-    shown = escape(escaped(title)) or None
-    table = Table(*heads, title=shown, title_justify="left", box=None, pad_edge=False)
+    if title:  # as a line of its own, because a table wraps its title to its own width
+        say(title)
+    table = Table(*heads, box=None, pad_edge=False)
     for index, column in enumerate(table.columns):
-        if all(row[index][:1].isdigit() for row in rows):
+        if all(row[index].removeprefix("-")[:1].isdigit() for row in rows):
             column.justify = "right"
     for row in rows:
         table.add_row(*map(_plain, row))

@@ -6,7 +6,6 @@ without a fitting seal is damaged, or no checkpoint of flaxae.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from typing import Any, NotRequired, TypedDict
 import jax
 import msgspec
 
+from flaxae.data import seal
 from flaxae.errors import InputError
 from flaxae.runs.workdir import write_atomically
 from flaxae.training.state import named_leaves
@@ -29,7 +29,6 @@ from orbax.checkpoint import v1 as ocp  # noqa: E402
 
 logging.root.handlers[:] = _handlers
 
-_SEAL = "flaxae_sha256.json"
 _UNFINISHED = ".saving-"
 _REPLACED = ".replaced-"  # while a checkpoint takes the place of another one of its step
 _OVERHEAD = 100_000  # bytes of Orbax's own files
@@ -75,8 +74,7 @@ def write(folder: Path, arrays: Mapping[str, Any], metadata: Metadata) -> None:
                 overwrite=True,
                 custom_metadata=custom,
             )
-        seal = json.dumps(_file_hashes(unfinished)).encode()
-        write_atomically(unfinished / _SEAL, seal)
+        write_atomically(unfinished / seal.NAME, seal.seal_of(unfinished))
         if folder.exists():
             folder.rename(replaced)
         unfinished.rename(folder)
@@ -125,24 +123,7 @@ def remove(folder: Path) -> None:
 
 def has_seal(folder: Path) -> bool:
     """Whether there is a seal, fitting or not."""
-    return (folder / _SEAL).is_file()
-
-
-def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint's files; None if they are those that were sealed."""
-    try:
-        sealed, found = json.loads((folder / _SEAL).read_text()), _file_hashes(folder)
-    except FileNotFoundError:
-        return "it has no seal"
-    except (ValueError, RecursionError):
-        return "its seal cannot be read"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    if sealed == found:
-        return None
-    sealed = sealed if isinstance(sealed, dict) else {}
-    names = sorted(n for n in {*sealed, *found} if sealed.get(n) != found.get(n))
-    return f"{names[0]} has changed" if names else "its seal does not fit"
+    return (folder / seal.NAME).is_file()
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -218,17 +199,6 @@ def _alone() -> Iterator[dict[str, Any]]:
         yield {"multiprocessing_options": options}
     finally:
         execution._check_directory_consistency = check
-
-
-def _file_hashes(folder: Path) -> dict[str, str]:
-    """The sha256 of every file below `folder` but the seal itself, by relative path."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != _SEAL]
-    return {str(path.relative_to(folder)): _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_mismatch(stored: Any, arrays: Mapping[str, Any]) -> str | None:

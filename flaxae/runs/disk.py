@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from flaxae.data.file_names import counted
 from flaxae.data.sizes import size_text
 from flaxae.errors import RunError
 from flaxae.report.terminal import say
@@ -47,7 +48,7 @@ class Disk:
         if self._verbose:
             say(
                 f"disk      about {size_text(needed)}: checkpoints {size_text(checkpoints)}, "
-                f"pictures and events of {epochs:,} epochs {size_text(others)}{lacking}"
+                f"pictures and events of {counted(epochs, 'epoch')} {size_text(others)}{lacking}"
             )
 
     def on_epoch(self, view: View) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -13,6 +14,7 @@ import msgspec
 
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
+from flaxae.data import seal
 from flaxae.data.file_names import printable
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
@@ -103,7 +105,7 @@ def mark_saved(workdir: Path) -> None:
 
 def has_saved(workdir: Path) -> bool:
     """Whether the run has ever had a checkpoint, as far as its folder tells."""
-    sealed = any(workdir.glob(f"{CHECKPOINTS}*/[0-9]*/flaxae_sha256.json"))
+    sealed = any(workdir.glob(f"{CHECKPOINTS}*/[0-9]*/{seal.NAME}"))
     rows = workdir / METRICS  # of earlier versions, which made no note
     return sealed or (workdir / _HAS_SAVED).exists() or (rows.is_file() and rows.stat().st_size > 0)
 
@@ -118,6 +120,8 @@ def _locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        if (workdir / _LOCK).is_symlink():  # flaxae makes none
+            (workdir / _LOCK).unlink()
         lock = open(workdir / _LOCK, "a+b", buffering=0)  # noqa: SIM115 - closed below, after the run
     except OSError as error:
         kind = RunError if is_full(error) else InputError
@@ -148,11 +152,25 @@ def read_config(workdir: Path) -> TrainConfig:
         text = _read_json_text(workdir / CONFIG)
     except FileNotFoundError as error:
         raise InputError(
-            f"{workdir} holds no run: there is no {CONFIG}; train one with "
-            f"python run.py train --workdir {workdir}"
+            f"{workdir} holds no run: there is no {CONFIG}; {_where_runs_are(workdir)}"
         ) from error
     with _unreadable_is_input_error(workdir / CONFIG):
         return from_json(text)
+
+
+def _where_runs_are(folder: Path) -> str:
+    """What to do about a folder that holds no run: name runs below it, or train one there."""
+    try:
+        content = sorted(folder.iterdir())
+    except OSError:  # there is no such folder, or it is a file, or forbidden
+        content = []
+    runs = [printable(path.name) for path in content if (path / CONFIG).is_file()]
+    if runs:
+        some = ", ".join(runs[:5]) + ", ..." * (len(runs) > 5)
+        return f"it has folders of runs: {some}; give one of them"
+    if any(path.name != _LOCK for path in content) or folder.is_file():
+        return "give the folder of a run"
+    return f"train one with python run.py train --workdir {shlex.quote(str(folder))}"
 
 
 def read_dataset_info(workdir: Path) -> DatasetInfo | None:

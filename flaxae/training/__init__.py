@@ -140,7 +140,7 @@ class ProcessesConfig(Options):
     """
 
     distributed: bool = False
-    """Train in several processes, which SLURM, Open MPI, Kubernetes or a TPU pod has started."""
+    """Work in several processes, which SLURM, Open MPI, Kubernetes or a TPU pod has started."""
     coordinator: str | None = None
     """HOST:PORT of process 0, where nothing of that kind tells it; the port is free there."""
     processes: int | None = None
@@ -154,7 +154,8 @@ class ProcessesConfig(Options):
         given = [self.coordinator, self.processes, self.process_id]
         flags = "--coordinator, --processes and --process-id"
         together = all(v is None for v in given) or None not in given
-        require(together, flags, ", ".join(map(str, given)), "all three, or none")
+        came = " ".join(str(value) for value in given if value is not None)
+        require(together, flags, f"only {came}", "all three, or none")
         require(
             0 < self.wait_minutes < 10**6, "--wait-minutes", self.wait_minutes, "minutes above 0"
         )

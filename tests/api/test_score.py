@@ -126,6 +126,14 @@ def test_labels_tell_how_well_it_detects(run):
     assert run.score(split="test").detection == {}
 
 
+def test_scores_beside_targets_are_warned_of(run, capsys):
+    images = solid_images(5).images
+    run.score(flaxae.Split(images, targets=images))
+    assert "the run was trained to reconstruct targets" in capsys.readouterr().err
+    run.score(images)
+    assert "targets" not in capsys.readouterr().err
+
+
 def test_one_kind_of_image_has_no_detection(run):
     red = run.splits["test"].take(np.flatnonzero(run.splits["test"].labels == 0))
     scores = run.score(red, normal_classes=["0"])

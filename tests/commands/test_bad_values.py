@@ -24,6 +24,7 @@ TOO_MANY = "9" * 5000  # which int() refuses
 INTEGERS = [TOO_MANY, MANY, f"-{MANY}", "1.5", "nan", "", "0x10", "one"]
 FLOATS = ["nan", "inf", "-inf", "1e999", MANY, "", "one"]
 PATHS = ["", "~nosuchuser/x", "x" * 300, "x/" * 3000, "bad\udcff", "null\0", "LOOP", "LOOP/x"]
+PATHS += ["PIPE"]
 # Text that names something inside a file, or one of a few things, and so is no path.
 NO_PATHS = {"images_key", "labels_key", "checkpoint", "prune", "loss", "schedule", "corrupt"} | {
     "classes",
@@ -76,9 +77,10 @@ CASES = [case for case in (*options_of_train(), *options_of_others()) if bad_val
 
 @pytest.fixture
 def loop(tmp_path, monkeypatch):
-    """A link to itself, in the current folder."""
+    """A link to itself and a pipe, in the current folder."""
     monkeypatch.chdir(tmp_path)
     os.symlink("LOOP", tmp_path / "LOOP")
+    os.mkfifo(tmp_path / "PIPE")
 
 
 @pytest.mark.parametrize(

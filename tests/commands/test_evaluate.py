@@ -43,6 +43,25 @@ def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
         assert text in said
 
 
+def test_classes_keep_the_names_of_their_folders(tmp_path, monkeypatch, capsys):
+    names = ("7", "d\u00fcnn", "\u732b")
+    sizes = {"train": 60, "validation": 10, "test": 41}
+    splits = {name: solid_images(size, names, seed=size) for name, size in sizes.items()}
+    make_run(tmp_path / "run", monkeypatch, splits=splits)
+    said, result = run_evaluate(tmp_path / "run", capsys)
+    assert result["embedding"]["class_names"] == list(names)
+    assert "d\u00fcnn " in said
+
+
+def test_a_split_of_one_image_is_evaluated(tmp_path, monkeypatch, capsys):
+    sizes = {"train": 60, "validation": 10, "test": 1}
+    splits = {name: solid_images(size, seed=size) for name, size in sizes.items()}
+    make_run(tmp_path / "run", monkeypatch, splits=splits)
+    _, result = run_evaluate(tmp_path / "run", capsys)
+    assert result["examples"] == 1
+    assert np.sum(result["embedding"]["confusion"]) == 1
+
+
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_evaluate_does_not_test_on_what_it_learned_from(tmp_path, monkeypatch, capsys, split):
     make_run(tmp_path / "run", monkeypatch, ConvolutionalConfig(filters=(4,), latent_dim=1))

@@ -90,6 +90,17 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, capsys, monkeypa
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("command", ["evaluate", "embed", "score", "report"])
+def test_help_begins_with_what_every_user_needs(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    flags = re.findall(r"^  (--[\w-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert flags[0] == "--workdir"
+    rare = [name for name in flags if name in ("--distributed,", "--coordinator", "--processes")]
+    assert flags.index("--checkpoint") < min(map(flags.index, rare), default=len(flags))
+    assert flags[-1] == "--compilation-cache"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

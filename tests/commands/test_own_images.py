@@ -50,7 +50,7 @@ def test_a_folder_is_trained_and_its_run_keeps_an_absolute_path(run, photos, cap
     assert config["data"]["dataset"] == str(photos)
     assert flaxae.load(run).image_shape == (16, 12, 3)
     assert command("train", "--dataset", photos, "--epochs", 1, "--workdir", run, *SMALL) == 0
-    assert "trained for 1 epochs already" in capsys.readouterr().out
+    assert "trained for 1 epoch already" in capsys.readouterr().out
 
 
 def test_where_the_store_lies_is_said_on_stderr(photos, capfd):
@@ -81,6 +81,23 @@ def test_a_changed_folder_is_not_gone_on_with(run, photos, capsys):
     assert "another --workdir" in error
 
 
+def test_a_run_inside_the_folder_of_its_images_is_refused(photos, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    assert command("train", "--dataset", ".", "--epochs", 1, *SMALL) == 2
+    error = capsys.readouterr().err
+    assert f"--workdir got {photos}/runs/convolutional-photos, in the images' folder" in error
+    assert not (photos / "runs").exists()
+
+
+def test_an_export_inside_the_folder_of_the_images_is_refused(run, photos, capsys):
+    before = sorted(photos.iterdir())
+    for words in (["--images", photos], []):
+        capsys.readouterr()
+        assert command("embed", "--workdir", run, *words, "--output-dir", photos / "map") == 2
+        assert "in the images' folder" in capsys.readouterr().err
+    assert sorted(photos.iterdir()) == before
+
+
 def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
     (photos / "ant" / "00 ü.png").unlink()
     for name in ("evaluate", "embed", "reconstruct"):
@@ -89,6 +106,19 @@ def test_readers_refuse_a_folder_that_has_changed(run, photos, capsys):
         assert "was trained on other images" in error
         assert "--images to look at others" in error
     assert command("evaluate", "--workdir", run, "--images", photos) == 0
+
+
+def test_images_that_were_moved_are_missed_by_name(run, photos, capsys):
+    save(photos.parent / "new" / "a.png", blots(1)[0])
+    photos.rename(photos.parent / "elsewhere")
+    gone = f"{run} was trained on {photos}, which does not exist any more; put the images back"
+    assert command("evaluate", "--workdir", run) == 2
+    assert gone in capsys.readouterr().err
+    assert command("evaluate", "--workdir", run, "--images", "new") == 0
+    assert command("score", "--workdir", run, "--images", "new") == 2
+    error = capsys.readouterr().err
+    assert gone in error
+    assert error.endswith("needs the run's own images once, unless it was trained with --scoring\n")
 
 
 def test_renamed_classes_are_not_gone_on_with(run, photos, capsys):

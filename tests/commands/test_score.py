@@ -129,6 +129,16 @@ def test_too_few_images_for_the_rate_are_warned_of(run, capsys):
     assert not (run / "scores" / "maps").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "all", "test"])
+def test_scores_of_training_images_are_warned_of(run, capsys, split):
+    words = ["--workdir", run, "--split", split, "--maps", 0, "--false-alarms", 0.1]
+    assert score(*words) == 0
+    out, error = capsys.readouterr()
+    assert ("each training image is its own nearest neighbor" in error) == (split != "test")
+    assert ", from 30 held-out images: 9.68 % (between " in out
+    assert " %) of normal images lie above it, with 95 % confidence\n" in out
+
+
 def test_one_image_and_a_second_run_into_the_same_folder(run, new, tmp_path, capsys):
     words = ["--workdir", run, "--output-dir", tmp_path / "out"]
     assert score(*words, "--images", new) == 0

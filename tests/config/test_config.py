@@ -109,6 +109,10 @@ def test_other_differs_in_every_field():
         (lambda: ConvolutionalConfig(filters=()), "--filters got no number"),
         (lambda: FullyConnectedConfig(hidden_units=(-1,)), "--hidden-units got -1 at position 1"),
         (
+            lambda: FullyConnectedConfig(hidden_units=(2,) * 1000),
+            "--hidden-units got 1,000 numbers; expected at most 100",
+        ),
+        (
             lambda: ConvolutionalConfig(latent_dim=0),
             "--latent-dim got 0; expected a whole number from 1",
         ),
@@ -397,6 +401,13 @@ def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
     assert TrainConfig(optimizer=floor, epochs=6).with_horizon(first).epochs == 6
     staircase = TrainConfig(optimizer=OptimizerConfig(schedule="staircase", warmup=0.0))
     assert staircase.with_horizon(None) == staircase  # which has no horizon
+
+
+def test_a_flag_that_was_not_given_differs_in_words():
+    old, new = TrainConfig(), TrainConfig(data=DataConfig(train_limit=32))
+    assert differences(old, new) == ["--train-limit not given there, 32 here"]
+    old, new = new, TrainConfig(data=DataConfig(train_limit=32, classes=("3",)))
+    assert differences(old, new) == ["--classes not given there, 3 here"]
 
 
 def test_differences_name_flags_and_both_values():

@@ -102,6 +102,8 @@ def test_an_unknown_preset_is_refused_with_the_list(name):
 def test_a_flag_that_no_preset_knows_is_refused():
     with pytest.raises(InputError, match="--colour is no flag of train"):
         preset("original", colour=3)
+    with pytest.raises(InputError, match=r"--epoch is no flag of train; did you mean --epochs\?"):
+        preset("original", epoch=3)
 
 
 def test_presets_are_public():

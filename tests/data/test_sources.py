@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from flaxae.data import DataConfig
-from flaxae.data.sources import idx, prepare
+from flaxae.data.sources import idx, open_source, prepare
 from flaxae.data.sources import tfds as named
 from flaxae.errors import InputError
 
@@ -138,9 +138,14 @@ def test_invalid_idx_files_are_refused(content):
 def test_an_unknown_dataset_is_refused(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"got nonsense, which is a dataset of neither flaxae .* nor TFDS",
+        match=r"got nonsense, which is no file or folder here, and no dataset of flaxae .* or TFDS",
     ):
         load(tmp_path, "nonsense")
+
+
+def test_an_option_of_files_says_that_the_folder_does_not_exist():
+    with pytest.raises(InputError, match="photoz is no file or folder here, so it is taken for a"):
+        open_source(DataConfig(dataset="photoz", image_size=(8, 8)))
 
 
 def test_the_error_for_an_unprepared_dataset_tells_how_to_prepare_it(tmp_path):

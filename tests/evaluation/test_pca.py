@@ -16,6 +16,16 @@ WAYS = {
 }
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (1, 1), (6, 1)])
+def test_a_plane_of_one_example_or_one_dimension_has_zeros(shape):
+    vectors = np.random.default_rng(0).normal(size=shape).astype("f4")
+    points, shares = pca.principal_plane(vectors)
+    assert points.shape == (shape[0], 2)
+    assert points.dtype == np.float32
+    assert not points[:, 1].any()
+    assert shares == [pytest.approx(float(shape[0] > 1)), 0.0]
+
+
 def fit(way, vectors, count):
     with pytest.MonkeyPatch.context() as patch:
         for name, limit in WAYS[way].items():

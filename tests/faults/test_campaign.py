@@ -25,6 +25,20 @@ pytestmark = [
 GOOD = "flaxae: error: --epochs got 0; expected a whole number from 1\n"
 
 
+EVALUATED = SimpleNamespace(
+    expected={
+        "step": 4,
+        "evaluate 2": {"step": 2, "loss": 1, "pictures": "there"},
+        "evaluate 4": {"step": 4, "pictures": "there"},
+    },
+    evaluated=lambda ended: json.loads(ended.stdout.splitlines()[-1]),
+)
+
+
+def evaluation(**values):
+    return json.dumps({"pictures": "there", **values}) + "\n"
+
+
 def ended(status=2, stderr=GOOD, stdout="", seconds=0.5, hung=False, left=0):
     return Ended("run.py train", status, stdout, stderr, seconds, hung, left)
 
@@ -89,15 +103,21 @@ def test_other_numbers_are_lost(found, stderr, survives):
 
 
 def test_another_checkpoint_has_to_be_named():
-    expected = {"step": 4, "evaluate 2": {"step": 2, "loss": 1}, "evaluate 4": {"step": 4}}
-    stage = SimpleNamespace(
-        expected=expected, evaluated=lambda ended: json.loads(ended.stdout.splitlines()[-1])
-    )
-    other = '{"step": 2, "loss": 1}\n'
-    judge.check_evaluated(stage, ended(0, "checkpoint 4 is damaged; passed over\n", other))
-    for stdout in (other, '{"step": 4, "loss": 1}\n'):
+    other = evaluation(step=2, loss=1)
+    judge.check_evaluated(EVALUATED, ended(0, "checkpoint 4 is damaged; passed over\n", other))
+    for stdout in (other, evaluation(step=4, loss=1)):
         with pytest.raises(Lost):
-            judge.check_evaluated(stage, ended(0, "", stdout))
+            judge.check_evaluated(EVALUATED, ended(0, "", stdout))
+
+
+def test_pictures_that_are_left_out_have_to_be_told():
+    without = evaluation(step=4, pictures=None)
+    judge.check_evaluated(EVALUATED, ended(0, "warning: no pictures in run/evaluation\n", without))
+    with pytest.raises(Lost):
+        judge.check_evaluated(EVALUATED, ended(0, "", without))
+    other = evaluation(step=4, loss=1, pictures=None)
+    with pytest.raises(Lost):
+        judge.check_evaluated(EVALUATED, ended(0, "warning: no pictures\n", other))
 
 
 @pytest.mark.parametrize(

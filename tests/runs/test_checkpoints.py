@@ -16,7 +16,8 @@ from flaxae.errors import InputError, RunError
 from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig
 from flaxae.runs import checkpoint_files
-from flaxae.runs.checkpoints import NoneWhole, Progress, open_checkpoints
+from flaxae.runs.checkpoint_folder import CheckpointFolder, NoneWhole, Progress
+from flaxae.runs.checkpoints import open_checkpoints
 from flaxae.training import OptimizerConfig
 from flaxae.training.epoch import EpochSums
 from flaxae.training.loop import View
@@ -181,8 +182,8 @@ def test_a_reader_skips_a_damaged_checkpoint_and_moves_nothing(tmp_path, states,
     save_all(folder, [states[1], states[2]], [0.5, 0.4])
     (folder / "2/flaxae_sha256.json").write_text("{}")
     (folder / ".saving-3").mkdir()  # being written by a training run
-    with open_checkpoints(folder, CONFIG, writing=False) as checkpoints:
-        assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
+    checkpoints = CheckpointFolder(folder, CONFIG)
+    assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
     told = capsys.readouterr().err
     assert re.search(r"checkpoint 2 is damaged \(.* has changed\); passed over", told)
     assert {p.name for p in folder.iterdir()} == {"1", "2", ".saving-3"}

@@ -9,12 +9,12 @@ from flaxae.runs.disk import Disk
 from flaxae.training.loop import View
 
 
-def start(monkeypatch, workdir, free, verbose=True):
-    """The start of a run of 10 epochs with 8 MB of weights and of optimizer's state each."""
+def start(monkeypatch, workdir, free, verbose=True, epochs=10):
+    """The start of a run with 8 MB of weights and of optimizer's state each."""
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
     weights = jnp.zeros((2000, 1000))
     state = SimpleNamespace(params={"kernel": weights}, opt_state=(weights,))
-    task = SimpleNamespace(epochs=10, model=SimpleNamespace(image_shape=(28, 28, 1)))
+    task = SimpleNamespace(epochs=epochs, model=SimpleNamespace(image_shape=(28, 28, 1)))
     Disk(workdir, verbose).on_start(Mock(spec=View, epoch=0, task=task, state=state))
 
 
@@ -25,6 +25,11 @@ def test_what_a_run_needs_is_said_in_one_line(tmp_path, monkeypatch, capsys):
     assert "checkpoints 64.4 MB, pictures and events of 10 epochs 4.3 MB" in out
     assert "free" not in out
     assert out.count("\n") == 1
+
+
+def test_one_epoch_is_said_in_the_singular(tmp_path, monkeypatch, capsys):
+    start(monkeypatch, tmp_path, free=10**9, epochs=1)
+    assert "pictures and events of 1 epoch " in capsys.readouterr().out
 
 
 def test_too_little_room_is_said_and_not_refused(tmp_path, monkeypatch, capsys):

@@ -224,6 +224,26 @@ def test_an_unreadable_config_is_an_error(tmp_path, text, message):
     assert len(str(error.value)) < 1000
 
 
+def test_a_folder_of_runs_names_them(tmp_path):
+    for name in ("a", "b c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    message = "holds no run: there is no config.json; it has folders of runs: a, b c; give one"
+    with pytest.raises(InputError, match=message):
+        read_config(tmp_path)
+
+
+def test_the_advice_for_a_folder_without_a_run_can_be_pasted(tmp_path):
+    with pytest.raises(InputError, match=r"python run\.py train --workdir '.*/my run'$"):
+        read_config(tmp_path / "my run")
+
+
+def test_a_folder_of_other_files_is_not_recommended_for_training(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"there is no config\.json; give the folder of a run$"):
+        read_config(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, b"old")
@@ -287,3 +307,11 @@ def test_what_a_kill_left_of_the_first_files_does_not_block_the_folder(workdir):
         (workdir / name).touch()
     start(workdir)
     assert sorted(p.name for p in workdir.iterdir()) == [".lock", "config.json", "dataset.json"]
+
+
+def test_a_lock_that_is_a_link_is_made_anew(workdir):
+    workdir.mkdir()
+    (workdir / ".lock").symlink_to(".lock")
+    start(workdir)
+    assert (workdir / ".lock").is_file()
+    assert not (workdir / ".lock").is_symlink()

@@ -171,7 +171,7 @@ def test_one_that_does_not_come_is_an_error():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"coordinator": "a:1"}, "expected all three, or none"),
+        ({"coordinator": "a:1"}, "got only a:1; expected all three, or none"),
         ({"coordinator": "a", "processes": 2, "process_id": 0}, "expected HOST:PORT"),
         ({"coordinator": "a:99999", "processes": 2, "process_id": 0}, "expected HOST:PORT"),
         (

@@ -8,6 +8,7 @@ import numpy as np
 
 from flaxae.api.report.page import report_target
 from flaxae.config.flags import flag_values
+from flaxae.data.splits import select
 from flaxae.export.outputs import write_new
 from flaxae.report.page.about import made
 from flaxae.report.page.comparison import Row, compared, differing, unique_names
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from flaxae.api.run import Run
 
 FILE = "comparison.html"  # in the current folder
+_NOTE = "Bold is the best of a row. Losses can be compared only if they are of one objective."
+_NOTE_OF_OTHER_IMAGES = (
+    "These runs were measured on different images, so no number is marked as the best of its row."
+)
 
 
 def write_comparison(
@@ -38,6 +43,7 @@ def write_comparison(
 
 def _page(runs: "Sequence[Run]", split: str) -> bytes:
     names = unique_names([run.workdir.name for run in runs])
+    of_same_images = len({_images(run, split) for run in runs}) == 1
     return render(
         "compare.html",
         {
@@ -45,11 +51,8 @@ def _page(runs: "Sequence[Run]", split: str) -> bytes:
             "subtitle": f"Measured on the {split} split.",
             "runs": [{"name": name} for name in names],
             "flags": _flags(runs),
-            "numbers": compared([_numbers(run, split) for run in runs]),
-            "note": (
-                "Bold is the best of a row. Losses can be compared only if they are of one "
-                "objective, and all numbers only if they are of one dataset."
-            ),
+            "numbers": compared([_numbers(run, split) for run in runs], of_same_images),
+            "note": _NOTE if of_same_images else _NOTE_OF_OTHER_IMAGES,
             "charts": compared_charts(
                 {name: run.history for name, run in zip(names, runs, strict=True)}
             ),
@@ -59,6 +62,12 @@ def _page(runs: "Sequence[Run]", split: str) -> bytes:
             "blocks": [],
         },
     )
+
+
+def _images(run: "Run", split: str) -> tuple[Any, ...]:
+    """What tells the images of a split from those of another run, without reading them."""
+    images = select(run.splits, split).images
+    return run.config.data.dataset, tuple(images.shape)
 
 
 def _flags(runs: "Sequence[Run]") -> list[Row]:

@@ -81,9 +81,14 @@ def _refuse_unused(config: DataConfig, form: str) -> None:
     for name, forms in _FOR.items():
         if form not in forms and getattr(config, name) != getattr(default, name):
             wanted = " or ".join(_KINDS[each] for each in forms)
+            flag = f"--{name.replace('_', '-')}"
+            if form == _NAMES and config.dataset not in OWN_DATASETS:
+                raise InputError(
+                    f"{config.dataset} is no file or folder here, so it is taken for a dataset by "
+                    f"name, and {flag} is for {wanted}; correct --dataset, or leave {flag} out"
+                )
             raise InputError(
-                f"--{name.replace('_', '-')} is for {wanted}, and {config.dataset} is "
-                f"{_KINDS[form]}; leave it out"
+                f"{flag} is for {wanted}, and {config.dataset} is {_KINDS[form]}; leave it out"
             )
 
 

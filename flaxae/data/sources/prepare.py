@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tensorflow_datasets.core.download.util import DownloadError
 
+from flaxae.data import seal
 from flaxae.data.file_names import printable
 from flaxae.data.sources import OWN_DATASETS
 from flaxae.data.sources.idx import IdxFashionMnist, IdxKmnist, IdxMnist, find_files
@@ -110,6 +111,7 @@ def _own_builder(name: str, data_dir: Path, manual_dir: Path | None) -> Any:
         return None
     builder = _opened(name, data_dir)
     if builder.is_prepared():
+        _require_seal(Path(builder.data_dir))
         return builder
     if name != "mnist_5k":
         _require_files(name, manual_dir)
@@ -136,10 +138,11 @@ def _opened(name: str, data_dir: Path) -> Any:
         raise _damaged(folder, error) from error
 
 
-def _damaged(folder: Path, error: Exception) -> InputError:
+def _damaged(folder: Path, what: Exception | str) -> InputError:
+    text = printable(what if isinstance(what, str) else _first_line(what))
     return InputError(
-        f"{printable(folder)} is damaged ({printable(_first_line(error))}); delete it, and the "
-        "same command prepares it again"
+        f"{printable(folder)} is damaged ({text}); delete it, and the same command prepares it "
+        "again"
     )
 
 
@@ -160,6 +163,20 @@ def _download_and_prepare(builder: Any, downloads: Path, manual_dir: Path | None
             "or give the official files by --manual-dir"
         ) from error
     _forget(downloads)  # the prepared dataset holds all of it
+    _seal(Path(builder.data_dir))
+
+
+def _seal(folder: Path) -> None:
+    scratch = folder / f"{seal.NAME}.tmp"  # a seal is whole or absent
+    scratch.write_bytes(seal.seal_of(folder))
+    scratch.replace(folder / seal.NAME)
+
+
+def _require_seal(folder: Path) -> None:
+    """Raises InputError if a sealed dataset has changed; earlier versions made no seal."""
+    what = seal.damage(folder) if (folder / seal.NAME).exists() else None
+    if what is not None:
+        raise _damaged(folder, what)
 
 
 @contextlib.contextmanager
@@ -247,7 +264,8 @@ def _foreign_builder(name: str, data_dir: Path) -> Any:
             raise _damaged(folder, error) from error
         known = ", ".join(OWN_DATASETS)
         raise InputError(
-            f"--dataset got {name}, which is a dataset of neither flaxae ({known}) nor TFDS: "
+            f"--dataset got {name}, which is no file or folder here, and no dataset of flaxae "
+            f"({known}) or TFDS: "
             f"{_first_line(error).rstrip('.')}{similar(name, _known(data_dir))}"
         ) from error
     if not builder.is_prepared():

@@ -55,9 +55,9 @@ SCORES: dict[str, Score] = {
     ),
     "combined": Score(
         f"{_HERE}:combined",
-        "worst_pixels and whitened_neighbors, each above its median of held-out normal images and "
-        "divided by their spread; the mean of both",
-        "spreads of held-out normal images (median to 90 %)",
+        "mean of worst_pixels and whitened_neighbors, each minus the median of held-out normal "
+        "images and divided by their spread",
+        "spreads of held-out normal images (90th percentile minus median)",
     ),
 }
 DEFAULT_SCORE = "combined"

@@ -15,6 +15,7 @@ Vectors = Float[np.ndarray, "_ dimensions"]
 MOST_REFERENCES = 20_000  # training embeddings; of more, a sample with a fixed seed serves
 _SMALLEST = 1e-6  # variance of a direction, as a part of the largest
 _SPREAD = 90  # percentile of held-out normal images, whose distance from the median is the spread
+_LEAST_SPREAD = 1e-3  # as a part of the median, which no score has below 0
 
 
 class Measured(NamedTuple):
@@ -107,11 +108,15 @@ def combined(measured: Measured, reference: Reference) -> Values:
 
 
 def _standardized(score, measured: Measured, reference: Reference) -> Values:
-    """A score in spreads above the median of held-out normal images."""
+    """A score in spreads above the median of held-out normal images.
+
+    The spread of equal images, or of a single one, is taken as a thousandth of their median: else a
+    division by nearly 0 would leave the score with the larger unit to decide alone.
+    """
     normal = score(reference.held_out, reference)
     middle = np.median(normal)
-    spread = np.percentile(normal, _SPREAD) - middle
-    return ((score(measured, reference) - middle) / max(spread, 1e-12)).astype(np.float32)
+    spread = max(np.percentile(normal, _SPREAD) - middle, _LEAST_SPREAD * middle) or 1.0
+    return ((score(measured, reference) - middle) / spread).astype(np.float32)
 
 
 def fitted(vectors: Vectors) -> NearestNeighbors:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 34
 _TICKS = 5
+_DASH = 8.0  # to either side of a single point
 _LOG_FROM = 20.0  # largest value over the smallest, from which the axis is logarithmic
 LINES = 8  # that the style sheet has
 
@@ -68,7 +69,7 @@ def chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Ch
         return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 1)
 
     lines = [
-        Line(name, " ".join(f"{x_at(x)},{y_at(y)}" for x, y in _not_single(p)), f"line-{n % LINES}")
+        Line(name, _path([(x_at(x), y_at(y)) for x, y in p]), f"line-{n % LINES}")
         for n, (name, p) in enumerate(series.items())
     ]
     whole = sorted({round(epoch) for epoch in _ticks(first, last) if first <= epoch <= last})
@@ -82,9 +83,12 @@ def chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Ch
     )
 
 
-def _not_single(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A single point becomes a short line, which can be seen."""
-    return [*points] if len(points) != 1 else [points[0], (points[0][0], points[0][1])]
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """Points as SVG writes them; a single one becomes a short line, which can be seen."""
+    if len(points) == 1:
+        ((x, y),) = points
+        points = [(x - _DASH, y), (x + _DASH, y)]
+    return " ".join(f"{x},{y}" for x, y in points)
 
 
 def _summary(name: str, points: Sequence[tuple[float, float]]) -> str:

@@ -26,8 +26,8 @@ def differing(flags: Sequence[Mapping[str, Any]]) -> list[Row]:
     return rows
 
 
-def compared(numbers: Sequence[Sequence[Number]]) -> list[Row]:
-    """The numbers of each run by name."""
+def compared(numbers: Sequence[Sequence[Number]], of_same_images: bool = True) -> list[Row]:
+    """The numbers of each run by name; only those of the same images have a best one."""
     by_name = [{row.name: row for row in rows} for rows in numbers]
     names = dict.fromkeys(name for rows in by_name for name in rows)
     result = []
@@ -35,7 +35,7 @@ def compared(numbers: Sequence[Sequence[Number]]) -> list[Row]:
         found = [rows[name].values.get("embedding") if name in rows else None for rows in by_name]
         known = [value for value in found if value is not None]
         lower = next(rows[name].lower for rows in by_name if name in rows)
-        best = (min if lower else max)(known) if len(set(known)) > 1 else None
+        best = (min if lower else max)(known) if len(set(known)) > 1 and of_same_images else None
         result.append(
             Row(
                 name,

@@ -162,3 +162,31 @@ def test_a_label_without_a_class_is_one_line(label):
     )
     with pytest.raises(InputError, match="expected 0 to 1, or -1"):
         list(prepare.decode(dataset, "train"))
+
+
+@pytest.mark.parametrize("how", ["another", "gone"])
+def test_a_prepared_file_that_is_another_one_is_told(prepared, how):
+    folder = prepared / "mnist_5k" / "1.0.0"
+    shard, other = (next(folder.glob(f"*-{name}.array*")) for name in ("validation", "test"))
+    whole = shard.read_bytes()
+    shard.unlink()
+    if how == "another":
+        shard.write_bytes(other.read_bytes())
+    try:
+        with pytest.raises(
+            InputError, match=r"is damaged \(.*validation.* has changed\); delete it"
+        ):
+            prepare.prepare("mnist_5k", prepared, None)
+    finally:
+        shard.write_bytes(whole)
+    assert prepare.prepare("mnist_5k", prepared, None).split_sizes["validation"] == 400
+
+
+def test_what_earlier_versions_prepared_has_no_seal_and_is_taken(prepared):
+    kept = prepared / "mnist_5k" / "1.0.0" / "flaxae_sha256.json"
+    content = kept.read_bytes()
+    kept.unlink()
+    try:
+        assert prepare.prepare("mnist_5k", prepared, None).split_sizes["train"] == 3600
+    finally:
+        kept.write_bytes(content)

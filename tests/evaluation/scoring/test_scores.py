@@ -71,6 +71,15 @@ def test_the_combined_score_is_in_spreads_of_held_out_images():
     np.testing.assert_allclose(score("combined"), np.mean(parts, axis=0), rtol=1e-4)
 
 
+@pytest.mark.parametrize("held_out", [1, 3])
+def test_equal_held_out_images_leave_both_parts_of_the_combined_score_their_weight(held_out):
+    normal = Measured(*(np.full((3, held_out), 0.001, "f4")), np.zeros((held_out, 4), "f4") + 0.5)
+    reference = Reference(TRAINING, normal)
+    new = Measured(*(np.array([[0.1, 0.001]] * 3, "f4")), np.array([[0.5] * 4, [0.6] * 4], "f4"))
+    badly_drawn, a_little_away = SCORES["combined"](new, reference)
+    assert 10**6 > badly_drawn > a_little_away > 0
+
+
 @pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("training", [1, 2, 80])
 def test_few_or_equal_training_images_give_finite_scores(name, training):

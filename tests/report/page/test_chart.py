@@ -28,5 +28,12 @@ def test_a_wide_range_is_logarithmic():
     assert [tick.text for tick in drawn.y_ticks] == ["0.001", "0.01", "0.1", "1"]
 
 
+def test_a_single_epoch_is_a_line_that_can_be_seen():
+    drawn = chart("loss", {"a": [(1.0, 0.5)]})
+    (left, y), (right, other) = (point.split(",") for point in drawn.lines[0].points.split())
+    assert float(right) - float(left) >= 10
+    assert y == other
+
+
 def test_nothing_finite_is_no_chart():
     assert chart("x", {"a": [(1.0, float("nan"))], "b": []}) is None
