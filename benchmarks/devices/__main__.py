@@ -1,6 +1,8 @@
 """Runs the benchmark: `python -m benchmarks.devices --help`."""
 
-from benchmarks.common.command import run
-from benchmarks.devices import Settings
+import sys
 
-raise SystemExit(run(Settings))
+from benchmarks.common.command import run
+from benchmarks.devices import Settings, WholeRuns
+
+raise SystemExit(run(WholeRuns if "--whole-runs" in sys.argv else Settings))

@@ -13,6 +13,7 @@ from flax.training.train_state import TrainState
 from jaxtyping import Float32
 from PIL import Image
 
+from flaxae.api.together import require_same_weights
 from flaxae.config import TrainConfig
 from flaxae.data.batches import padded, pick_batch
 from flaxae.data.images import as_array, check_images
@@ -33,6 +34,7 @@ from flaxae.report.figures import reconstruction_grid
 from flaxae.runs.checkpoint_folder import Restored
 from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import EVALUATION, DatasetInfo
+from flaxae.training import processes
 from flaxae.training.devices import Placement, place
 from flaxae.training.state import evaluated, make_rngs
 from flaxae.training.step import embed_step, inspect_step, to_float
@@ -174,9 +176,10 @@ class Run:
         part = self._split(split, images, None)
         if images is not None and self.config.data.targets is not None:
             logger.warning("the images have no targets, and are compared with themselves")
+        require_same_weights(self.step, part)
         placement, step, state = self._eval_step
         rng, share = self._rngs.evaluate, placement.share
-        return evaluate(step, state, part, self._batch_size, rng, share=share)
+        return evaluate(step, state, part, self._batch_size, rng, _next_images, share)
 
     def embedding(self, split: str = "test", *, images: Any = None) -> Embedding:
         """The vectors of a split or of images, and each image's mean squared error.
@@ -330,6 +333,7 @@ class Run:
         """
         from flaxae.api.report.page import write_report  # Jinja, which other methods do not need
 
+        _require_one_process("a report")
         fits = isinstance(thumbnails, int) and thumbnails >= 0
         require(fits, "thumbnails", thumbnails, "a whole number from 0")
         if images is None and labels is not None:
@@ -358,6 +362,7 @@ class Run:
             >>> run.write_reconstructions(tmp / "pictures", images=images[:3])
             3
         """
+        _require_one_process("a folder of reconstructions")
         part = self._split(split, images, None)
         draw = self._reconstructed_bytes
         return write_pictures(Path(folder), part, draw, self._batch_size, overwrite=overwrite)
@@ -380,7 +385,8 @@ class Run:
         """How odd images are, beside the training images, and which are anomalies.
 
         The threshold comes from the validation split, whose images have to be normal. They have
-        chosen the best checkpoint, but no weight was fitted to them.
+        chosen the best checkpoint, but no weight was fitted to them. Several processes share the
+        images; process 0 alone finds out how well the scores detect.
 
         Args:
             images: An array, or the path of a folder or file; None: a split of the run.
@@ -430,7 +436,8 @@ class Run:
 
         The folder gets scores.csv, scores.parquet, worst.png with the 32 highest, maps/ with the
         error maps of the `maps` highest, and with `npz` scores.npz: every score, and the maps as
-        arrays. It is complete or absent. All maps of a run are on one scale.
+        arrays. It is complete or absent. All maps of a run are on one scale. Of several processes,
+        which all call this, process 0 alone writes.
 
         Returns:
             The folder.
@@ -491,12 +498,9 @@ class Run:
         return placement, step, placement.replicate(self._state)
 
     def _embedding_of(self, part: Split) -> Embedding:
-        """In a run of several processes, each embeds its share of every batch."""
-        placement, state = self._placement, self._state
-        if placement.share.processes > 1:
-            state = placement.replicate(state)
-        step = placement.each_example(embed_step)
-        return embed_images(step, state, part, self._batch_size, placement.share)
+        require_same_weights(self.step, part)
+        step, share = jax.jit(embed_step), self._placement.share
+        return embed_images(step, self._state, part, self._batch_size, share)
 
     @cached_property
     def _encode(self) -> Callable[[Any], jax.Array]:
@@ -543,6 +547,19 @@ class Run:
             return Split(array)
         numbers, names = number_labels(labels, len(array), "labels")
         return Split(array, numbers, names)
+
+
+def _require_one_process(what: str) -> None:
+    if processes.count() > 1:
+        raise InputError(
+            f"{what} is made by one process, and this is {processes.name()}; load the run in a "
+            "process that has not joined others"
+        )
+
+
+def _next_images() -> None:
+    """Lets a process that hangs be told of, which the sum over all processes does not."""
+    processes.gather("the next images")
 
 
 def _in_batches(function: Callable[[Any], jax.Array], array: np.ndarray, size: int) -> Floats:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from flaxae.api.together import require_same_weights
 from flaxae.data.file_names import printable
 from flaxae.data.sources.masks import read_masks
 from flaxae.data.splits import Split, in_classes
@@ -16,7 +17,7 @@ from flaxae.evaluation.representation import sample_rows
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, SCORES, WORST_PIXELS
 from flaxae.evaluation.scoring.baselines import baseline_scores
 from flaxae.evaluation.scoring.detection import Detection, Localization, detection, localization
-from flaxae.evaluation.scoring.measuring import Maps, error_maps, measure
+from flaxae.evaluation.scoring.measuring import Maps, error_maps, every_error, measure
 from flaxae.evaluation.scoring.scores import MOST_REFERENCES, Measured, Reference
 from flaxae.evaluation.scoring.threshold import (
     Interval,
@@ -29,6 +30,7 @@ from flaxae.export import scores as files
 from flaxae.export.folder import refuse_foreign, replace_folder, resolved
 from flaxae.runs.disk_faults import reason, warn
 from flaxae.runs.reference import Kept, read_reference, reference_path, write_reference
+from flaxae.training import processes
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -49,6 +51,8 @@ class ScoreOptions(NamedTuple):
 
 class Scores(NamedTuple):
     """The scores of images, in the order of the images.
+
+    Of several processes, only process 0 has `anomalous` and what follows from it.
 
     Attributes:
         score: Name of the score, a key of `flaxae.evaluation.scoring.SCORES`.
@@ -90,19 +94,23 @@ def score_split(run: "Run", split: Split, options: ScoreOptions) -> Scores:
         InputError: the run's own images are needed and cannot be read, there are no such classes,
             or masks do not fit.
     """
-    if split.targets is not None or run.config.data.targets is not None:
-        warn(
-            "the run was trained to reconstruct targets, and scores compare its reconstructions "
-            "with the images themselves: what it removes, as noise, counts as odd"
-        )
-    masks = _masks(run, split, options)
-    anomalous = _anomalous(run, split, options, masks)
+    masks, anomalous = None, None
+    if processes.is_first():
+        if split.targets is not None or run.config.data.targets is not None:
+            warn(
+                "the run was trained to reconstruct targets, and scores compare its "
+                "reconstructions with the images themselves: what it removes, as noise, counts as "
+                "odd"
+            )
+        masks = _masks(run, split, options)
+        anomalous = _anomalous(run, split, options, masks)
     kept = reference(run, options.worst_pixels)
     normal = Reference(kept.vectors, kept.held_out)
     measured = _measure(run, split, options.worst_pixels)
     every = {name: entry(measured, normal) for name, entry in SCORES.items()}
     values = every[options.score]
     limit = threshold(SCORES[options.score](kept.held_out, normal), options.false_alarms)
+    errors = None if options.masks is None else every_map(run, split)
     found, false_alarms = {}, None
     if anomalous is not None:
         found = _detection(every | _baselines(run, split), anomalous)
@@ -120,17 +128,26 @@ def score_split(run: "Run", split: Split, options: ScoreOptions) -> Scores:
         anomalous,
         found,
         false_alarms,
-        None if masks is None else localization(maps(run, split.images[:]).errors, masks),
+        None if masks is None or errors is None else localization(errors, masks),
         measured.vectors,
         kept.scale,
     )
 
 
 def reference(run: "Run", percent: float) -> Kept:
-    """What is normal for a run: read from its folder, else computed and kept there."""
+    """What is normal for a run: read from its folder, else computed and kept there.
+
+    Raises:
+        InputError: the run's own images are needed and cannot be read.
+        RunError: this process does not see the file that process 0 reads.
+    """
     path = reference_path(run.workdir, run.step, percent)
     kept = read_reference(path)
-    if kept is not None and kept.vectors.shape[1:] == (run.dimensions,):
+    if kept is not None and kept.vectors.shape[1:] != (run.dimensions,):
+        kept = None
+    if processes.from_first("what scores compare with", kept is not None):
+        if kept is None:
+            raise RunError(f"{processes.name()} cannot read {path}, which process 0 reads")
         return kept
     try:
         train, held_out = run.splits["train"], run.splits["validation"]
@@ -141,22 +158,31 @@ def reference(run: "Run", percent: float) -> Kept:
     rows = sample_rows(len(train.images), MOST_REFERENCES)
     vectors = _measure(run, train.take(rows), percent).vectors
     some = held_out.take(sample_rows(len(held_out.images), _MAPPED))
-    brightest = 3 * float(np.percentile(maps(run, some.images[:]).errors, _BRIGHTEST))
+    brightest = 3 * float(np.percentile(every_map(run, some), _BRIGHTEST))
     kept = Kept(vectors, _measure(run, held_out, percent), min(max(brightest, 1e-3), 1.0))
     try:
-        write_reference(path, kept)
+        if processes.is_first():
+            write_reference(path, kept)
     except OSError as error:
         warn(f"{path} cannot be written: {reason(error)}; it is computed anew each time")
     return kept
 
 
 def maps(run: "Run", images: Any) -> Maps:
-    """Reconstructions and error maps of images in memory."""
+    """Reconstructions and error maps of images in memory, computed by this process."""
     return error_maps(run._state, images, run._batch_size)
 
 
+def every_map(run: "Run", split: Split) -> Float32[np.ndarray, "images height width"]:
+    """The error maps of a split, which all processes compute together."""
+    require_same_weights(run.step, split)
+    return every_error(run._state, split.images, run._batch_size, run._placement.share)
+
+
 def _measure(run: "Run", split: Split, percent: float) -> Measured:
-    return measure(run._state, split.images, run._batch_size, percent)
+    require_same_weights(run.step, split)
+    share = run._placement.share
+    return measure(run._state, split.images, run._batch_size, percent, share)
 
 
 def _ranks(values: Float32[np.ndarray, " images"]) -> Int[np.ndarray, " images"]:
@@ -220,6 +246,9 @@ def write_scores(
             "give the same images as to score"
         )
     target = resolved(folder)
+    arrays = every_map(run, split) if npz else None
+    if not processes.is_first():  # which alone writes
+        return target
     refuse_foreign(target, files.FILES, files.WORST, overwrite, files.EXTRAS)
     scored = files.Scored(
         split,
@@ -238,8 +267,8 @@ def write_scores(
             files.write_csv(scratch / files.CSV, scored)
             files.write_parquet(scratch / files.PARQUET, scored)
             files.write_pictures(scratch, scored, compare, most_maps, size)
-            if npz:
-                files.write_arrays(scratch / files.NPZ, scored, compare, size)
+            if arrays is not None:
+                files.write_arrays(scratch / files.NPZ, scored, arrays)
     except OSError as error:
         raise RunError(
             f"{printable(target)} could not be written ({error.strerror or error}); make room "

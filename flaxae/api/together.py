@@ -11,6 +11,7 @@ from flax.training.train_state import TrainState
 
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import from_json, to_json
+from flaxae.data.splits import Split
 from flaxae.errors import InputError, RunError
 from flaxae.runs.checkpoint_folder import Progress, Restored
 from flaxae.runs.checkpoints import Checkpoints
@@ -124,6 +125,20 @@ def restore_together(
             restored = found
     processes.gather("the restored weights", patient=True)
     return restored
+
+
+def require_same_weights(step: int, split: Split) -> None:
+    """Raises RunError unless all processes have these weights, and as many images, to look at."""
+    mine = [step, len(split.images)]
+    # Patient, because process 0 may have had more to do before.
+    every = processes.gather("the weights and the images", mine, patient=True)
+    for number, other in enumerate(every):
+        if other != every[0]:
+            raise RunError(
+                f"process {number} has {other[1]} images and the weights of step {other[0]}, and "
+                f"process 0 has {every[0][1]} and those of step {every[0][0]}; give all the same "
+                f"images, and --checkpoint {every[0][0]}"
+            )
 
 
 def share_signals(stops: Sequence[StopSignal]) -> None:

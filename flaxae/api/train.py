@@ -199,7 +199,7 @@ def _train(
     if interrupt.received is not None:
         raise KeyboardInterrupt
     run = open_run(workdir, "best", lambda: splits, profile, _best_in_memory(view))
-    if config.scoring and processes.is_first():
+    if config.scoring:
         from flaxae.api.score import reference  # scikit-learn, which training does not need
 
         reference(run, WORST_PIXELS)

@@ -8,12 +8,13 @@ from typing import Any
 
 from flaxae.commands import data, embed, evaluate, reconstruct, report, score, train
 from flaxae.commands.ending import status_of
-from flaxae.commands.flags import WORDS, Parser, add_flags, command_line
+from flaxae.commands.flags import WORDS, Parser, add_flags, command_line, flag_of
 from flaxae.commands.options import ProcessOptions
 from flaxae.commands.output import write_any_text
 from flaxae.config import TrainConfig
 from flaxae.config.flags import from_flags, own_fields, sections
 from flaxae.config.presets import PRESETS
+from flaxae.errors import InputError
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 from flaxae.training import ProcessesConfig
@@ -41,10 +42,27 @@ def command(arguments: Sequence[str] | None = None) -> int:
     found, unknown = parser.parse_known_args(arguments)
     flags = vars(found)
     name = flags.pop("command")
-    if unknown:
-        parsers[name].refuse_unknown(unknown)
     module = COMMANDS[name]
+    if unknown:
+        _refuse_several(name, unknown)
+        parsers[name].refuse_unknown(unknown)
     return _run(module, _options(module, flags))
+
+
+def _refuse_several(name: str, unknown: Sequence[str]) -> None:
+    """Raises InputError if a command of one process was given the flags of several."""
+    of_several = {flag_of(field) for field in _names(ProcessesConfig)}
+    given = [word for word in unknown if word.partition("=")[0] in of_several]
+    if given:
+        able = [each for each, command in COMMANDS.items() if _takes_several(command)]
+        raise InputError(
+            f"{name} runs in one process, and got {given[0]}; start it once and leave the flag out "
+            f"({', '.join(able)} run in several)"
+        )
+
+
+def _takes_several(command: ModuleType) -> bool:
+    return issubclass(command.Options, ProcessesConfig)
 
 
 def _run(command: ModuleType, options: Any) -> int:

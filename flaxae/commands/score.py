@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flaxae.commands.options import RunOptions
 from flaxae.errors import PathText, require
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
+from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
     from flaxae.api.score import Scores
@@ -15,7 +16,7 @@ _LISTED = 10  # images in the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options(RunOptions, ProcessesConfig):
     """Score how odd images are, where, and which are anomalies; the last line is one JSON object.
 
     Raises:
@@ -64,6 +65,7 @@ def run(options: Options) -> int:
     from flaxae.export.outputs import require_outside
     from flaxae.report.terminal import say
     from flaxae.runs.disk_faults import warn
+    from flaxae.training.processes import is_first
 
     trained = open_for(options)
     folder = Path(options.output_dir or f"{options.workdir}/scores").expanduser().absolute()
@@ -96,6 +98,8 @@ def run(options: Options) -> int:
         npz=options.npz,
         overwrite=options.overwrite,
     )
+    if not is_first():
+        return 0
     _show(f"{options.title}, after epoch {trained.epoch}", scores, part.files)
     say(f"everything is in {written}: scores.csv, scores.parquet, worst.png, maps/")
     where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}

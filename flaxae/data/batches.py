@@ -105,15 +105,29 @@ def training_rows(
 
 def evaluation_batches(split: Split, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
     """All images in order; the last batch is padded with zeros, which the mask excludes."""
-    count = len(split.images)
-    for first in range(0, count, batch_size):
-        rows = np.arange(first, first + batch_size, dtype=np.int32)
+    for number in range(batch_count(split, batch_size)):
         if share.processes > 1:
-            yield _masked_batch(split, share.of(Rows(rows, rows < count)))
-            continue
-        inside = slice(first, min(first + batch_size, count))
-        targets = None if split.targets is None else padded(split.targets[inside], batch_size)
-        yield Batch(padded(split.images[inside], batch_size), rows, rows < count, targets)
+            rows = _rows_of(number, batch_size)
+            yield _masked_batch(split, share.of(Rows(rows, rows < len(split.images))))
+        else:
+            yield evaluation_batch(split, batch_size, number)
+
+
+def evaluation_batch(split: Split, batch_size: int, number: int) -> Batch:
+    """One of `evaluation_batches`, counted from 0."""
+    count, rows = len(split.images), _rows_of(number, batch_size)
+    inside = slice(number * batch_size, min((number + 1) * batch_size, count))
+    targets = None if split.targets is None else padded(split.targets[inside], batch_size)
+    return Batch(padded(split.images[inside], batch_size), rows, rows < count, targets)
+
+
+def batch_count(split: Split, batch_size: int) -> int:
+    """The number of `evaluation_batches`."""
+    return -(-len(split.images) // batch_size)
+
+
+def _rows_of(number: int, batch_size: int) -> Int32[np.ndarray, " batch"]:
+    return np.arange(number * batch_size, (number + 1) * batch_size, dtype=np.int32)
 
 
 def _masked_batch(split: Split, part: Rows) -> Batch:

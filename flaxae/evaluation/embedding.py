@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Float32
 
-from flaxae.data.batches import WHOLE, Batch, Share, evaluation_batches
+from flaxae.data.batches import WHOLE, Batch, Share
 from flaxae.data.splits import Split
 from flaxae.errors import InputError
+from flaxae.evaluation.by_example import of_each_example
 from flaxae.training.step import Embedded
 
 EmbedStep = Callable[[TrainState, Batch], Embedded]
@@ -28,24 +28,12 @@ def embed_images(
 ) -> Embedding:
     """The embedding of all images: the same for any batch size.
 
-    `step` takes this `share` of every batch, and returns the embedding of the whole.
+    Several processes share the batches, and each gets the whole.
 
     Raises:
         InputError: it has a number that is not finite; the message names the first such example.
     """
-    parts: list[Embedded] = []
-    pending: list[Embedded] = []
-    count = len(split.images)
-    size = min(batch_size, count)
-    for batch in evaluation_batches(split, size, share):
-        pending.append(step(state, batch))
-        if len(pending) > 1:  # one batch late, so that the device never waits for the host
-            parts.append(jax.device_get(pending.pop(0)))
-    parts += jax.device_get(pending)
-    embedding = Embedding(  # without the padding
-        np.concatenate([part.vectors[:size] for part in parts])[:count],
-        np.concatenate([part.errors[:size] for part in parts])[:count],
-    )
+    embedding = Embedding(*of_each_example(step, state, split, batch_size, share))
     _refuse_non_finite(embedding)
     return embedding
 

@@ -106,11 +106,10 @@ def write_pictures(folder: Path, scored: Scored, compare: Compare, maps: int, si
         drawn.save(path, "PNG", compress_level=3, pnginfo=png_mark())
 
 
-def write_arrays(path: Path, scored: Scored, compare: Compare, size: int) -> None:
-    """Writes every score by name, and `maps` [images, height, width] in the pixel range 0..1."""
-    count = len(scored.values)
-    parts = (slice(first, first + size) for first in range(0, count, size))
-    maps = np.concatenate([compare(scored.split.images[part])[1] for part in parts])
+def write_arrays(
+    path: Path, scored: Scored, maps: Float32[np.ndarray, "images height width"]
+) -> None:
+    """Writes every score by name, and `maps` in the pixel range 0..1."""
     np.savez(path, allow_pickle=False, maps=maps, **scored.every)
 
 

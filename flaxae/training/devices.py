@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flaxae.data.batches import WHOLE, Batch, Share
+from flaxae.data.batches import WHOLE, Share
 from flaxae.data.splits import Split
 from flaxae.errors import InputError, absolute_path
 from flaxae.models import ops
@@ -61,16 +60,6 @@ class Placement(NamedTuple):
         divided = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
         put = partial(jax.make_array_from_process_local_data, divided)
         return jax.tree.map(lambda leaf: put(np.asarray(leaf)), batches)
-
-    def each_example(self, step: Callable[[Any, Batch], Any]) -> Callable[[Any, Batch], Any]:
-        """The jitted `step(state, batch)`, whose results have an entry for each example.
-
-        In a run of several processes, each computes its share of the batch, and has all results.
-        """
-        if self.share.processes == 1:
-            return jax.jit(step)
-        jitted = jax.jit(step, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
-        return lambda state, batch: jitted(state, self.together(batch))
 
     def divide(self, sums: BatchSums) -> BatchSums:
         """`sums` over a batch, computed in parts."""

@@ -12,11 +12,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from flaxae.errors import InputError, RunError
 from flaxae.training import ProcessesConfig, wire
@@ -163,6 +164,19 @@ def local(tree: Tree) -> Tree:
     return jax.tree.map(
         lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree
     )
+
+
+def join_rows(what: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The rows of all processes one after the other, in each; all must have equally many.
+
+    `what` is what a message calls this point.
+    """
+    if _joined is None:
+        return list(arrays)
+    # All are here before the collective, whose first use gloo allows half a minute.
+    _joined.gather(what, patient=False)
+    with _without_greetings():
+        return list(multihost_utils.process_allgather(tuple(arrays), tiled=True))
 
 
 def _initialize(config: ProcessesConfig, seconds: float) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import flaxae
+from flaxae.errors import InputError
 from flaxae.objectives import LOSSES, MEASURES
 from flaxae.objectives.losses import sigmoid_cross_entropy
+from flaxae.training import processes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
 
@@ -203,3 +205,19 @@ def test_examples_in_docstrings_hold(name, value, run, tmp_path):
     assert test.examples, f"{name} has no example"
     result = doctest.DocTestRunner(verbose=False).run(test)
     assert result.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda run, path: run.report(path), "a report"),
+        (lambda run, path: run.write_reconstructions(path), "a folder of reconstructions"),
+    ],
+    ids=["report", "reconstructions"],
+)
+def test_what_one_process_writes_is_refused_in_several(run, tmp_path, monkeypatch, make, what):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "name", lambda: "process 0 of 2 (a)")
+    with pytest.raises(InputError, match=f"{what} is made by one process, and this is process 0"):
+        make(run, tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()

@@ -11,10 +11,11 @@ import flaxae
 from flaxae.api.load import load
 from flaxae.api.score import maps, reference
 from flaxae.data.splits import Split
-from flaxae.errors import InputError
+from flaxae.errors import InputError, RunError
 from flaxae.evaluation.scoring import SCORES
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.runs.reference import read_reference, reference_path
+from flaxae.training import processes
 from tests.fixtures.synthetic_run import make_run, solid_images
 
 SIZES = {"train": 60, "validation": 30, "test": 41}
@@ -204,3 +205,30 @@ def test_training_on_one_class_keeps_what_scoring_needs(tiny_config):
     scores = load(run.workdir).score(split="test")  # the trained class is normal
     np.testing.assert_array_equal(scores.anomalous, run.splits["test"].labels != 1)
     assert flaxae.train(config).epoch == 2  # continued, with the same classes
+
+
+def test_a_process_that_is_not_the_first_takes_part_and_writes_nothing(
+    run, workdir, tmp_path, monkeypatch
+):
+    whole = run.score(normal_classes=["Red"], false_alarms=0.2)
+    path = reference_path(workdir, run.step, 5.0)
+    path.unlink()
+    before = sorted(workdir.rglob("*"))
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    scores = run.score(normal_classes=["Red"], false_alarms=0.2)
+    np.testing.assert_array_equal(scores.values, whole.values)
+    assert scores.threshold == whole.threshold
+    assert (scores.anomalous, scores.detection, scores.false_alarms) == (None, {}, None)
+    assert run.write_scores(tmp_path / "out", scores, npz=True) == (tmp_path / "out").resolve()
+    assert run.export_embedding(tmp_path / "map").points == 41
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "map").exists()
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_all_processes_read_what_process_0_reads(run, monkeypatch):
+    monkeypatch.setattr(processes, "from_first", lambda what, own: True)
+    monkeypatch.setattr(processes, "name", lambda: "process 1 of 2 (b)")
+    expected = r"process 1 of 2 \(b\) cannot read .*7-5.npz, which process 0 reads"
+    with pytest.raises(RunError, match=expected):
+        run.score()

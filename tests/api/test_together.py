@@ -1,10 +1,13 @@
 """What processes decide together, seen from one that is not the first."""
 
+import optax
 import pytest
+from flax.training.train_state import TrainState
 
 from flaxae.api import together
 from flaxae.config.serialization import to_json
-from flaxae.errors import InputError
+from flaxae.errors import InputError, RunError
+from flaxae.runs.checkpoints import Checkpoints, Progress, Restored
 from flaxae.runs.stop_signal import StopSignal
 from flaxae.runs.workdir import DatasetInfo
 from flaxae.training import processes
@@ -46,6 +49,46 @@ def test_other_images_are_named(second, tiny_config):
         together.require_alike(tiny_config, DATASET)
     second({"flags": flags, "images": ["abc", {"train": 50}, ["a"]]})
     together.require_alike(tiny_config, DATASET)
+
+
+def test_other_weights_and_other_images_are_named(second, tiny_splits):
+    second([7, 13])
+    together.require_same_weights(7, tiny_splits["test"])
+    for step, count in ((8, 13), (7, 12)):
+        own = "process 1 has 13 images and the weights of step 7"
+        first = f"process 0 has {count} and those of step {step}; give all the same"
+        second([step, count])
+        with pytest.raises(RunError, match=f"{own}, and {first}"):
+            together.require_same_weights(7, tiny_splits["test"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_none_trains_before_all_have_restored(monkeypatch, first):
+    """Or process 0 might remove the checkpoint that another still reads."""
+    events = []
+    state = TrainState(step=0, apply_fn=None, params={}, tx=optax.identity(), opt_state=())
+
+    def gather(what, own=None, patient=False):
+        events.append(what)
+        return [7, own]
+
+    class Kept(Checkpoints):
+        def __init__(self):
+            pass
+
+        def restore(self, target, which="latest"):
+            events.append(f"restore {which}")
+            return Restored(target, Progress(1))
+
+    def choose():
+        return Kept().restore(state.replace(step=7), 7)
+
+    monkeypatch.setattr(processes, "is_first", lambda: first)
+    monkeypatch.setattr(processes, "gather", gather)
+    found = together.restore_together(Kept(), state, choose)
+    assert found.progress.epoch == 1
+    told = ["the choice of a checkpoint", "restore 7"]
+    assert events == [*(told[::-1] if first else told), "the restored weights"]
 
 
 def test_a_signal_to_one_is_known_to_all(second):

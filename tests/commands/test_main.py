@@ -67,6 +67,12 @@ HEAVY = ("jax", "flax", "numpy", "tensorflow_datasets", "orbax", "PIL", "rich", 
             "--epochs got 6, but the cosine schedule reaches a learning rate of 0 after 5 epochs",
         ),
         (["evaluate"], "the following arguments are required: --workdir; see"),
+        (
+            ["report", "--workdir", "w", "--distributed"],
+            "report runs in one process, and got --distributed; start it once and leave the flag "
+            "out (train, evaluate, embed, score run in several)",
+        ),
+        (["data", "--list", "--processes=2"], "data runs in one process, and got --processes=2"),
         (["evaluate", "--workdir", "/nowhere"], "/nowhere holds no run: there is no config.json"),
         (["evaluate", "--workdir", "w", "--split", "half"], "argument --split: invalid choice"),
         (

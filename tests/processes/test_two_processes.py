@@ -95,9 +95,39 @@ def test_two_processes_compute_what_one_does(dataset, alone, together, tmp_path)
     assert shared.out(1) == ""
     exported = together(2, "embed", "--workdir", workdir)
     assert exported.statuses()[0] == [0, 0], exported.err(0) + exported.err(1)
+    flaxae.load(workdir).export_embedding(tmp_path / "one")
+    for name in ("vectors.tsv", "embedding.parquet"):
+        assert (workdir / "embedding" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     vectors = np.loadtxt(workdir / "embedding/vectors.tsv")
     expected = flaxae.load(alone).embedding("test").vectors
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-5)
+
+
+def contents(*folders):
+    found = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+    return {str(path.relative_to(folders[0].parent)): path.read_bytes() for path in found}
+
+
+def test_scores_of_two_processes_are_the_bytes_of_one(dataset, together, tmp_path, capsys):
+    """And what they compare with, which two processes have kept at the end of training."""
+    from flaxae.commands import main as cli
+
+    workdir, copy = tmp_path / "run", tmp_path / "one" / "run"
+    two = together(2, *train(dataset, workdir, 1, "--scoring"))
+    assert two.statuses()[0] == [0, 0], two.err(0) + two.err(1)
+    shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("reference"))
+    words = ["score", "--false-alarms", "0.2", "--normal-classes", "0", "--npz", "--maps", "5"]
+    words += ["--split", "all"]
+    scored = together(2, *words, "--workdir", workdir)
+    assert scored.statuses()[0] == [0, 0], scored.err(0) + scored.err(1)
+    assert scored.out(1) == scored.err(1) == ""
+    assert cli.main([*words, "--workdir", str(copy)]) == 0
+    said = [json.loads(text.splitlines()[-1]) for text in (scored.out(0), capsys.readouterr().out)]
+    assert [each.pop("output_dir") for each in said] == [str(p / "scores") for p in (workdir, copy)]
+    assert said[0] == said[1]
+    one = contents(copy / "scores", copy / "reference")
+    assert len(one) == 4 + 5 + 1  # tables, pictures, arrays; maps; what scores compare with
+    assert contents(workdir / "scores", workdir / "reference") == one
 
 
 @pytest.mark.parametrize("killed", [0, 1])

@@ -32,7 +32,13 @@ histories = {devices: trained(convolutional, devices, 1).history for devices in 
 moved = [trained(small, devices, epochs).step for devices, epochs in ((8, 1), (1, 2), (2, 3))]
 history = flaxae.load(sys.argv[1], images=splits).history
 unmoved = trained({**small, "workdir": sys.argv[1] + "-unmoved"}, 1, 3).history
-print(json.dumps([histories, moved, history, unmoved]))
+
+# Small batches and a high rate, which amplify rounding.
+rough = {"model": "fully_connected", "hidden_units": (8, 4), "activation": "elu", "batch_size": 12}
+rough |= {"learning_rate": 0.02, "schedule": "cosine", "seed": 0, **random}
+seeds = [trained({**rough, "seed": seed}, 1, 10).history[-1] for seed in range(3)]
+whole = [seeds, [trained(rough, devices, 10).history[-1] for devices in (2, 8)]]
+print(json.dumps([histories, moved, history, unmoved, whole]))
 """
 
 
@@ -57,6 +63,12 @@ def test_the_number_of_devices_changes_no_loss(results):
 
 
 def test_a_run_goes_on_with_any_number_of_devices(results):
-    _, steps, moved, unmoved = results
+    _, steps, moved, unmoved, _ = results
     assert steps == [4, 8, 12]
     np.testing.assert_allclose(losses(moved), losses(unmoved), rtol=1e-5)
+
+
+def test_whole_runs_differ_by_less_than_seeds_do(results):
+    seeds, several = (losses(runs)[:, :2] for runs in results[-1])
+    spread = np.ptp(seeds, axis=0)
+    assert (np.abs(several - seeds[0]) < spread / 20).all(), (several, seeds)

@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from flaxae.errors import InputError
+from flaxae.errors import InputError, RunError
 from flaxae.training import processes
 
 
@@ -39,3 +40,72 @@ def test_processes_that_have_not_been_joined_are_refused(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(InputError, match=r"call flaxae\.training\.processes\.join in place of"):
         processes.count()
+
+
+class Recorder:
+    """In place of the star: notes what is asked, and answers with values of another process."""
+
+    def __init__(self, index, other=None):
+        self.index, self.count, self.other = index, 2, other
+        self.names = ["process 0 of 2 (a)", "process 1 of 2 (b)"]
+        self.events = []
+
+    def gather(self, name, value=None, patient=True):
+        self.events.append(name)
+        return [value, self.other] if self.index == 0 else [self.other, value]
+
+    def ask(self, name, value, patient=True):
+        self.events.append(f"ask {name}")
+        return name
+
+    def answer(self, key):
+        return [False, self.other]
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    def join(index, other=None):
+        monkeypatch.setattr(processes, "_joined", Recorder(index, other))
+        return processes._joined
+
+    return join
+
+
+@pytest.mark.parametrize(("index", "expected"), [(0, ["block", "a"]), (1, ["a", "block"])])
+def test_process_0_is_alone_while_the_others_wait(joined, index, expected):
+    star = joined(index)
+    with processes.first_alone("a"):
+        star.events.append("block")
+    assert star.events == expected
+
+
+def test_the_value_of_process_0_is_taken(joined):
+    joined(1, other="first")
+    assert processes.from_first("a", "mine") == "first"
+
+
+def test_the_wish_of_another_process_is_known_a_call_later(joined):
+    star = joined(0, other=True)
+    agreement = processes.Agreement()
+    assert [agreement.soon(False), agreement.soon(False)] == [False, True]
+    assert agreement.now(False)
+    assert star.events == ["ask the next steps", "ask the next steps", "the end of an epoch"]
+
+
+def test_processes_with_other_devices_are_named(joined):
+    devices = jax.local_devices()
+    joined(0, other=[len(devices) + 1, devices[0].device_kind])
+    with pytest.raises(RunError, match=r"process 1 of 2 \(b\) has 3 x cpu, and process 0 has 2 x"):
+        processes._require_equal_devices()
+
+
+def test_all_have_come_before_rows_are_joined(joined, monkeypatch):
+    star = joined(0)
+
+    def join(arrays, tiled):
+        star.events.append("collective")
+        return arrays
+
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", join)
+    processes.join_rows("the results", [np.ones(2)])
+    assert star.events == ["the results", "collective"]

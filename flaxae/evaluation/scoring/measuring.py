@@ -1,7 +1,6 @@
 """What scores need of images: reconstruction errors and embeddings, in batches."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,9 +9,10 @@ import numpy as np
 from flax.training.train_state import TrainState
 from jaxtyping import Array, Float, Float32
 
-from flaxae.data.batches import AnyArray, evaluation_batches, padded
+from flaxae.data.batches import WHOLE, AnyArray, Batch, Share, padded
 from flaxae.data.splits import Pixels, Split
 from flaxae.errors import InputError
+from flaxae.evaluation.by_example import of_each_example
 from flaxae.evaluation.scoring.scores import Measured
 from flaxae.objectives.losses import sigmoid_cross_entropy
 from flaxae.training.step import to_float
@@ -57,21 +57,26 @@ _measure = jax.jit(measure_step, static_argnames="worst")
 _compare = jax.jit(compare_step)
 
 
-def measure(state: TrainState, images: Pixels, batch_size: int, percent: float | int) -> Measured:
+def measure(
+    state: TrainState,
+    images: Pixels,
+    batch_size: int,
+    percent: float | int,
+    share: Share = WHOLE,
+) -> Measured:
     """What scores need of all images; `percent` of each image's pixels are its worst ones.
+
+    Several processes share the batches, and each gets the whole.
 
     Raises:
         InputError: a number is not finite; the message names the first such image.
     """
-    count = len(images)
     worst = worst_count(images.shape[1] * images.shape[2], percent)
-    step = partial(_measure, worst=worst)
-    parts = [
-        jax.device_get(step(state, batch.images))
-        for batch in evaluation_batches(Split(images), min(batch_size, count))
-    ]
-    columns = [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
-    measured = Measured(*columns)
+
+    def step(state: TrainState, batch: Batch) -> tuple[Array, ...]:
+        return _measure(state, batch.images, worst=worst)
+
+    measured = Measured(*of_each_example(step, state, Split(images), batch_size, share))
     _refuse_non_finite(measured)
     return measured
 
@@ -90,6 +95,18 @@ def error_maps(state: TrainState, images: Pixels, batch_size: int) -> Maps:
         parts.append((found.pixels[: len(part)], np.sqrt(found.errors[: len(part)])))
     pixels, errors = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Maps(pixels, errors)
+
+
+def every_error(
+    state: TrainState, images: Pixels, batch_size: int, share: Share = WHOLE
+) -> Float32[np.ndarray, "images height width"]:
+    """`Maps.errors` of all images, which several processes share and each gets."""
+
+    def step(state: TrainState, batch: Batch) -> tuple[Array]:
+        return (_compare(state, batch.images).errors,)
+
+    (errors,) = of_each_example(step, state, Split(images), batch_size, share)
+    return np.sqrt(errors)
 
 
 def _refuse_non_finite(measured: Measured) -> None:

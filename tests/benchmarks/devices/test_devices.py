@@ -33,3 +33,24 @@ def test_smoke(tmp_path):
     assert all(rate > 0 for rate in last["images_per_second"].values())
     losses = json.loads(Path(last["results"]).read_text())["first_losses"]
     assert set(losses) == {"1 x 1, strong", "2 x 1, strong"}
+
+
+def test_smoke_of_whole_runs(tmp_path):
+    command = ["-m", "benchmarks.devices", "--whole-runs", "--smoke", "--output-dir", str(tmp_path)]
+    run = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    last = json.loads(run.stdout.splitlines()[-1])
+    counts = {count: len(runs) for count, runs in last["validation_losses"].items()}
+    assert counts == {"1": 2, "2": 2}
+    assert last["first"] < 1e-3 < last["seeds_differ"]
+
+
+def test_the_table_of_whole_runs_is_that_of_the_results():
+    report = json.loads((ROOT / "benchmarks/results/devices-whole_runs-cpu.json").read_text())
+    text = (ROOT / "benchmarks/README.md").read_text()
+    for devices, runs in report["validation_losses"].items():
+        ends = [run[-1] for run in runs]
+        cells = [f"{value:.4f}" for value in (*ends, sum(ends) / len(ends))]
+        assert f"| {devices} | {' | '.join(cells)} |" in text
+    late, seeds = report["last"], report["seeds_differ"]
+    assert f"by at most {late:.4f}; the seeds differ by {seeds:.4f}" in text
