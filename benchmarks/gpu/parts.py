@@ -42,16 +42,18 @@ class Outcome(NamedTuple):
 def commands(output_dir: Path, smoke: bool) -> dict[str, Part]:
     """The command of each part by its name."""
 
+    # A smoke run may be on a CPU, which compiles slowly.
+    factor = 2 if smoke else 1
+
     def own(name: str, seconds: float) -> Part:
         options = ("--smoke",) if smoke else ()
-        # A smoke run may be on a CPU, which compiles slowly.
-        limit = 2 * seconds if smoke else seconds
-        return Part(("-m", "benchmarks.gpu.part", name, str(output_dir), *options), limit)
+        part = ("-m", "benchmarks.gpu.part", name, str(output_dir), *options)
+        return Part(part, factor * seconds)
 
     def other(name: str, seconds: float, *options: str) -> Part:
         flags = ("--smoke",) if smoke else options
         place = ("--output-dir", str(output_dir))
-        return Part(("-m", f"benchmarks.{name}", *flags, *place), seconds)
+        return Part(("-m", f"benchmarks.{name}", *flags, *place), factor * seconds)
 
     layouts = ("--downsample", "max_pool", "--passes", "train", "--batch-sizes", *_BATCHES)
     layouts += ("--repeats", "15")

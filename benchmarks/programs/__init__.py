@@ -39,7 +39,7 @@ class Settings(command.Settings):
     downsample: tuple[str, ...] = several(("max_pool", "stride"), "of convolutional blocks")
     activations: tuple[str, ...] = several(("relu", "elu"), "of the hidden layers")
     filters: tuple[int, ...] = flag((16, 8, 8), "of each convolutional block", **COUNTS)
-    batch_sizes: tuple[int, ...] = flag((256, 64, 1024), "images in a step", **COUNTS)
+    batch_sizes: tuple[int, ...] = flag((256, 1024), "images in a step", **COUNTS)
     image_shape: tuple[int, int, int] = flag(
         (28, 28, 1), "height, width, channels", **COUNTS | {"nargs": 3}
     )
