@@ -1,6 +1,7 @@
 """GPU programs, compiled without a GPU, where jax's CUDA plugin is: `.ci/gpu` installs it."""
 
 import json
+from pathlib import Path
 
 import jax
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.common.targets import TARGETS
 from benchmarks.programs import Settings, compilation, report
 from flaxae.errors import InputError
 
+ROOT = Path(__file__).parents[3]
 needs_plugin = pytest.mark.skipif(
     not any(map(compilation._is_installed, compilation._PLUGINS)),
     reason="needs the CUDA plugin of jax: .ci/gpu",
@@ -84,6 +86,15 @@ def test_a_target_has_the_rates_of_its_sheet(target):
     rate = 2 * target.cores * target.lanes * target.clock_ghz * 1e9
     assert rate == pytest.approx(sheets[target.name], rel=0.01)
     assert f"core_count: {target.cores}\n" in target.text()
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results():
+    text = (ROOT / "benchmarks/README.md").read_text()
+    for name in ("programs", "programs-variants"):
+        results = json.loads((ROOT / f"benchmarks/results/{name}-cpu.json").read_text())
+        assert results["counted"] == "not timed"
+        assert not results["failures"]
+        assert report.table(results["programs"]) in text[text.index("**Counted, not timed**") :]
 
 
 # Measured with jax 0.10.2; a change that needs more must say why in benchmarks/attempts.md.
