@@ -92,8 +92,8 @@ def table(programs: Sequence[Mapping[str, Any]]) -> str:
         if r["passing"] == passes[0]:
             floors.setdefault(row, {})[r["form"]] = f"{1e6 * p['bytes_seconds']:,.0f}"
     heads = ("GPU", "layout", "type", "halving by", "activation", "batch")
-    lines = [(*heads, *map(_PASSES.__getitem__, passes), "floor of " + _PASSES[passes[0]] + ", µs")]
-    lines.append(("---",) * len(lines[0]))
+    first = (*heads, *map(_PASSES.__getitem__, passes), f"floor of {_PASSES[passes[0]]}, µs")
+    lines: list[tuple[str, ...]] = [first, ("---",) * len(first)]
     for row, found in cells.items():
         each = [_from_to(found.get((name, "plain")), found.get((name, "gpu"))) for name in passes]
         floor = floors.get(row, {})
