@@ -98,7 +98,7 @@ def test_the_filter_of_a_kernels_gradient_is_the_result():
         "ENTRY %main {\n"
         "  %x = f32[2,6,6,4]{3,2,1,0} parameter(0)\n"
         "  %g = f32[2,6,6,8]{2,1,3,0} parameter(1)\n"
-        "  %k = (f32[8,3,3,4]{3,2,1,0}, u8[0]{0}) custom-call(%x, %g), window={size=3x3 pad=1_1x1_1},"
+        "  %k = (f32[8,3,3,4]{3,2,1,0}, u8[0]{0}) custom-call(%x, %g), window={size=3x3 pad=1_1},"
         ' dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter"\n}\n'
     )
     (found,) = convolutions(program, "cuda")
