@@ -82,7 +82,10 @@ def run(kind: type[Settings], arguments: Sequence[str] | None = None) -> int:
         from benchmarks.common.report import publish  # imports JAX, which --help does not need
 
         settings.output_dir.mkdir(parents=True, exist_ok=True)
-        publish(kind.question, vars(settings), pkgutil.resolve_name(kind.measure)(settings))
+        finding = pkgutil.resolve_name(kind.measure)(settings)
+        publish(kind.question, vars(settings), finding)
+        if finding.failure:
+            raise RunError(finding.failure)
     except (InputError, RunError, OSError) as error:
         print(f"benchmarks.{kind.question}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

@@ -22,6 +22,7 @@ class Finding(NamedTuple):
     brief: Mapping[str, Any]  # the entries of the last line of output
     figure: Figure | None = None
     title: str = ""  # of the figure
+    failure: str = ""  # what could not be measured; the rest is published, with exit status 1
 
 
 def publish(question: str, settings: Mapping[str, Any], finding: Finding) -> None:

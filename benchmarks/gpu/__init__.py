@@ -28,6 +28,6 @@ class Settings(command.Settings):
 
     question = "gpu"
     measure = "benchmarks.gpu.parts:run_parts"
-    smoke_values = {"seconds": 240}  # noqa: RUF012
+    smoke_values = {}  # noqa: RUF012
     parts: tuple[str, ...] = several(PARTS, "of the measurement")
     seconds: int = flag(480, "for all parts; those that would begin later are left out", **COUNT)

@@ -17,6 +17,8 @@ from benchmarks.programs import Settings
 from flaxae.errors import InputError
 
 _PLUGINS = ("jax_plugins.xla_cuda12", "jax_plugins.xla_cuda13")
+# The last versions that compile for every target here; XLA finds it beside the plugin.
+PTXAS = "'nvidia-cuda-nvcc-cu12<13'"
 _LAUNCH_SECONDS = 2.5e-6  # of the host, for each launch outside of a CUDA graph
 
 
@@ -42,9 +44,10 @@ class Program(NamedTuple):
 def require_plugin() -> None:
     """Raises InputError, which says what to install, if jax cannot compile for CUDA here."""
     if not any(_is_installed(name) for name in _PLUGINS):
-        wheels = " ".join(f"jax-cuda12-{kind}=={jax.__version__}" for kind in ("plugin", "pjrt"))
+        wheels = [f"jax-cuda12-{kind}=={jax.__version__}" for kind in ("plugin", "pjrt")]
         raise InputError(
-            f"compiling for a GPU needs the CUDA plugin of jax; pip install --no-deps {wheels}"
+            "compiling for a GPU needs the CUDA plugin of jax; "
+            f"pip install --no-deps {' '.join(wheels)} {PTXAS}"
         )
 
 
@@ -56,14 +59,20 @@ def _is_installed(name: str) -> bool:
 
 
 def requests(settings: Settings) -> Iterator[tuple[str, Request]]:
-    """What the flags ask for."""
+    """What the flags ask for: one flag varied at a time, for every GPU, pass and form."""
     s = settings
-    grid = itertools.product(
-        s.gpus, s.downsample, s.activations, s.dtypes, s.batch_sizes, s.layouts, s.passes, s.forms
-    )
-    for gpu, downsample, activation, dtype, size, layout, passing, form in grid:
-        kind = (dtype, downsample, activation, s.filters, size, s.image_shape)
-        yield gpu, Request(passing, form, layout, *kind)
+    varied = {
+        "layout": s.layouts,
+        "dtype": s.dtypes,
+        "downsample": s.downsample,
+        "activation": s.activations,
+        "batch_size": s.batch_sizes,
+    }
+    fixed = {"filters": s.filters, "image_shape": s.image_shape}
+    fixed |= {name: values[0] for name, values in varied.items()}
+    changes = [{}, *({name: each} for name, values in varied.items() for each in values[1:])]
+    for gpu, change, passing, form in itertools.product(s.gpus, changes, s.passes, s.forms):
+        yield gpu, Request(passing=passing, form=form, **fixed | change)
 
 
 def compile_for(target: Target, request: Request) -> Any:

@@ -1,17 +1,18 @@
 """The table and the sentence of the count of GPU programs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from benchmarks.common import device, tables
 from benchmarks.common.memory import MIB
-from benchmarks.common.report import Finding
+from benchmarks.common.report import Finding, plain
 from benchmarks.common.tables import reported
-from benchmarks.common.targets import TARGETS
+from benchmarks.common.targets import TARGETS, Target
 from benchmarks.programs import Settings
-from benchmarks.programs.compilation import Program, measure, requests, require_plugin
+from benchmarks.programs.compilation import PTXAS, Program, measure, requests, require_plugin
 from flaxae.errors import RunError
 
 _PASSES = {
@@ -39,13 +40,15 @@ def count_programs(settings: Settings) -> Finding:
         try:
             programs.append(measure(gpu, request))
         except jax.errors.JaxRuntimeError as error:  # of XLA, or of the ptxas that it found
-            failures[gpu] = str(error).splitlines()[0]
-            print(f"{TARGETS[gpu].name} cannot be compiled for here: {failures[gpu]}", flush=True)
+            failures[gpu] = failure(TARGETS[gpu], str(error))
+            print(failures[gpu], flush=True)
         else:
             print(_line(programs[-1]), flush=True)
     if not programs:
-        raise RunError(f"nothing could be compiled: {failures}")
+        raise RunError("; ".join(failures.values()))
     show(programs)
+    plain_programs = plain(programs)
+    print(table(plain_programs))
     brief = [
         {
             "gpu": p.gpu,
@@ -55,8 +58,51 @@ def count_programs(settings: Settings) -> Finding:
         }
         for p in programs
     ]
-    content = {"counted": "not timed", "programs": programs, "failures": failures}
-    return Finding(device.describe_device(), answer(programs), content, {"programs": brief})
+    content = {"counted": "not timed", "programs": plain_programs, "failures": failures}
+    text = "; ".join(failures.values())
+    described = device.describe_device()
+    return Finding(described, answer(programs), content, {"programs": brief}, failure=text)
+
+
+def failure(target: Target, message: str) -> str:
+    """One line for a GPU for which a program could not be compiled."""
+    first = (message.splitlines() or ["no reason was given"])[0]
+    line = f"{target.name} cannot be compiled for here: {first}"
+    if "ptxas" not in first:
+        return line
+    architecture = "sm_{}{}".format(*target.capability)
+    return f"{line} (it does not know {architecture}); pip install --no-deps {PTXAS}"
+
+
+def table(programs: Sequence[Mapping[str, Any]]) -> str:
+    """The table of benchmarks/README.md, in Markdown, from the programs of the results' file.
+
+    A cell has the launches and MiB of the plain form, and those of the GPU form.
+    """
+    passes = list(dict.fromkeys(p["request"]["passing"] for p in programs))
+    cells: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
+    floors: dict[tuple[str, ...], dict[str, str]] = {}
+    for p in programs:
+        r, counted = p["request"], p["launches"]
+        kind = ("layout", "dtype", "downsample", "activation", "batch_size")
+        row = (TARGETS[p["gpu"]].name, *(str(r[name]) for name in kind))
+        launched = sum(counted[name] for name in ("kernels", "library_calls", "copies"))
+        mib = (counted["kernel_bytes"] + counted["library_bytes"]) / MIB
+        cells.setdefault(row, {})[r["passing"], r["form"]] = f"{launched} / {mib:,.0f}"
+        if r["passing"] == passes[0]:
+            floors.setdefault(row, {})[r["form"]] = f"{1e6 * p['bytes_seconds']:,.0f}"
+    heads = ("GPU", "layout", "type", "halving by", "activation", "batch")
+    first = (*heads, *map(_PASSES.__getitem__, passes), f"floor of {_PASSES[passes[0]]}, µs")
+    lines: list[tuple[str, ...]] = [first, ("---",) * len(first)]
+    for row, found in cells.items():
+        each = [_from_to(found.get((name, "plain")), found.get((name, "gpu"))) for name in passes]
+        floor = floors.get(row, {})
+        lines.append((*row, *each, _from_to(floor.get("plain"), floor.get("gpu"))))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _from_to(plain_form: str | None, gpu_form: str | None) -> str:
+    return " → ".join(text for text in (plain_form, gpu_form) if text)
 
 
 def _title(p: Program) -> str:

@@ -6,7 +6,7 @@ and n - k steps, to the bit.
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +119,25 @@ def add_rows(grads: Any, row_grads: Any) -> Any:
     return unflatten_dict({**flat, **added})
 
 
+def as_vector(
+    tree: Any, kernels: Literal["HWIO", "OHWI"]
+) -> tuple[Float[Array, " numbers"], Callable[[Array], Any]]:
+    """The arrays of a tree as one vector, and the function from such a vector to the tree.
+
+    `kernels` is the order in which the vector has the numbers of each kernel of a convolution.
+    """
+    leaves, shape = jax.tree.flatten(tree)
+    moved = [x.ndim == 4 and kernels == "OHWI" for x in leaves]
+    parts = [jnp.moveaxis(x, -1, 0) if move else x for x, move in zip(leaves, moved, strict=True)]
+    vector, split = ravel_pytree(parts)
+
+    def restore(vector: Array) -> Any:
+        found = zip(split(vector), moved, strict=True)
+        return jax.tree.unflatten(shape, [jnp.moveaxis(x, 0, -1) if m else x for x, m in found])
+
+    return vector, restore
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -126,17 +145,20 @@ def train_step(
     *,
     sums: Callable[..., GradientSums],
     joined: bool = False,
+    looped: bool = False,
 ) -> tuple[TrainState, StepMetrics]:
     """One update of the parameters from one batch; `sums` is `gradient_sums`, whole or in parts.
 
-    `joined` makes the gradients one vector before they are used, which takes fewer kernels.
+    `joined` makes the gradients one vector before they are used, which takes fewer kernels. In a
+    loop of steps, `looped`, XLA keeps the kernels in the order of a GPU's library, OHWI; the vector
+    then has it too, so that the gradients are not transposed.
     """
     keys = Keys(*jax.random.split(jax.random.fold_in(rng, state.step)))
     values, grads = sums(state, batch, keys)
     examples = values["examples"]
     restore = None
     if joined:
-        grads, restore = ravel_pytree(grads)
+        grads, restore = as_vector(grads, "OHWI" if looped else "HWIO")
     grads = jax.tree.map(lambda g: g / examples, grads)
     means = {name: value / examples for name, value in values.items() if name != "examples"}
     if restore is not None:
@@ -150,6 +172,7 @@ def many_steps(
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Several steps as one call: `(state, batches, rng, resident) -> (state, metrics)`.
 
+    `step` is `train_step`, with its sums.
     `batches` is a `Batch`, or a `Rows` into `resident` (images, targets or None), with the steps
     along a first axis. The metrics have the same axis.
     """
@@ -162,7 +185,7 @@ def many_steps(
                 assert resident is not None, "rows are of images on the device"
                 images, targets = jax.tree.map(lambda array: array[part.rows], resident)
                 part = Batch(images, part.rows, part.mask, targets)
-            return step(state, part, rng)
+            return step(state, part, rng, looped=len(batches.rows) > 1)
 
         return lax.scan(one, state, batches)
 

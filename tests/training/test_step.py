@@ -19,10 +19,13 @@ from flaxae.training import OptimizerConfig
 from flaxae.training.parts import Keys
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs, named_leaves
 from flaxae.training.step import (
+    StepMetrics,
     activations,
+    as_vector,
     embed_step,
     eval_step,
     gradient_sums,
+    many_steps,
     to_float,
     train_step,
 )
@@ -85,17 +88,42 @@ def test_joined_gradients_are_the_same(tiny_splits, examples):
         state = create_train_state(autoencoder, make_optimizer(CONSTANT, 1), make_rngs(0).init)
         config = ObjectiveConfig()
         results = []
-        for joined in (True, False):
+        for joined, looped in ((False, False), (True, False), (True, True)):
             sums = partial(gradient_sums, config=config, joined=joined)
-            results.append(
-                jax.jit(partial(train_step, sums=sums, joined=joined))(state, batch, KEYS[0])
-            )
-        (one, metrics), (other, expected) = results
-        leaves = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
-        for got, want in leaves:
-            np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
-        np.testing.assert_allclose(metrics.grad_norm, expected.grad_norm, rtol=1e-5)
-        np.testing.assert_allclose(metrics.values["loss"], expected.values["loss"], rtol=1e-6)
+            step = jax.jit(partial(train_step, sums=sums, joined=joined, looped=looped))
+            results.append(step(state, batch, KEYS[0]))
+        (other, expected), *joint = results
+        for one, metrics in joint:
+            leaves = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
+            for got, want in leaves:
+                np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
+            np.testing.assert_allclose(metrics.grad_norm, expected.grad_norm, rtol=1e-5)
+            np.testing.assert_allclose(metrics.values["loss"], expected.values["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kernels", "first"), [("HWIO", [0, 1, 2]), ("OHWI", [0, 5, 10])])
+def test_a_vector_has_the_kernels_in_the_order_that_was_asked_for(kernels, first):
+    """The last axis of this kernel has five features."""
+    tree = {"bias": jnp.array([-1.0]), "kernel": jnp.arange(60.0).reshape(2, 3, 2, 5)}
+    vector, restore = as_vector(tree, kernels)
+    assert vector[:4].tolist() == [-1, *first]
+    for got, want in zip(jax.tree.leaves(restore(vector)), jax.tree.leaves(tree), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(("steps", "looped"), [(1, False), (3, True)])
+def test_a_step_knows_whether_it_is_in_a_loop(steps, looped):
+    found = []
+
+    def step(state, batch, rng, looped):
+        found.append(looped)
+        return state.replace(step=state.step + 1), StepMetrics({}, jnp.float32(0))
+
+    images = np.zeros((steps, 2, 1, 1, 1), np.uint8)
+    batches = Batch(images, np.zeros((steps, 2), np.int32), np.ones((steps, 2), bool), None)
+    state, _ = many_steps(step)(new_state(), batches, make_rngs(0).train, None)
+    assert state.step == steps
+    assert set(found) == {looped}
 
 
 def test_pixels_become_0_to_1():

@@ -1,7 +1,7 @@
 """flaxae's programs for a device that need not be there, from shapes alone."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -85,6 +85,10 @@ def _loss(state: Any, batch: Batch) -> jax.Array:
 def plain_flops(request: Request) -> float | None:
     """XLA's count of operations of the plain form, before compilation; None if there is none."""
     passing = "train" if request.passing == "scan" else request.passing
-    traced = trace(request._replace(form="plain", passing=passing, layout="NHWC"), None)
-    value = (traced.lower().cost_analysis() or {}).get("flops", -1)
+    return _flops(request._replace(form="plain", passing=passing, layout="NHWC"))
+
+
+@cache  # the same for every GPU, layout and form
+def _flops(request: Request) -> float | None:
+    value = (trace(request, None).lower().cost_analysis() or {}).get("flops", -1)
     return float(value) if np.isfinite(value) and value > 0 else None

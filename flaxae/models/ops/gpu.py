@@ -96,8 +96,8 @@ def conv_transpose(
     phases = _convolve(to_nhwc(x, layout), phase_kernel(kernel), 1, ((1, 0), (1, 0)))
     # Interleaving is a pass over memory, which adds the bias too. Without the barrier, XLA would
     # add it in the convolution, as an array of the size of the images.
-    y = interleave(lax.optimization_barrier(phases))
-    return from_nhwc(ACTIVATIONS[activation](_add_bias(y, bias)), layout)
+    phases = _add_bias(lax.optimization_barrier(phases), bias, 4)
+    return from_nhwc(interleave(ACTIVATIONS[activation](phases)), layout)
 
 
 def upsample_head(

@@ -92,6 +92,19 @@ def test_the_calls_of_a_program_that_jax_compiled():
     assert {(c.input, c.filter, c.output) for c in found} == {("NHWC", "OHWI", "NHWC")}
 
 
+def test_the_filter_of_a_kernels_gradient_is_the_result():
+    """The operands are the images and the gradients of the results, here in different orders."""
+    program = parse(
+        "ENTRY %main {\n"
+        "  %x = f32[2,6,6,4]{3,2,1,0} parameter(0)\n"
+        "  %g = f32[2,6,6,8]{2,1,3,0} parameter(1)\n"
+        "  %k = (f32[8,3,3,4]{3,2,1,0}, u8[0]{0}) custom-call(%x, %g), window={size=3x3 pad=1_1},"
+        ' dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter"\n}\n'
+    )
+    (found,) = convolutions(program, "cuda")
+    assert (found.input, found.filter, found.output) == ("NHWC", "OHWI", "NCHW")
+
+
 def test_a_result_is_shown_as_it_lies_in_memory():
     assert _gpu()[4].result == "f32[64,16,28,28]"
 

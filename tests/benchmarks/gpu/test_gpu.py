@@ -34,8 +34,19 @@ def test_a_part_without_time_is_left_out(tmp_path):
 
 
 def test_files_of_a_part_that_failed_are_kept(tmp_path):
-    code = f"open({str(tmp_path / 'half.json')!r}, 'w').write('1'); raise SystemExit(1)"
-    assert run_part("some", Part(("-c", code), 60), 100, tmp_path).files == ("half.json",)
+    (tmp_path / "own").mkdir()
+    code = f"open({str(tmp_path / 'own/half.json')!r}, 'w').write('1'); raise SystemExit(1)"
+    assert run_part("some", Part(("-c", code), 60), 100, tmp_path).files == ("own/half.json",)
+
+
+def test_no_part_overwrites_the_files_of_another(tmp_path):
+    """Two parts are of one benchmark, whose files have one name."""
+    places = [
+        (part.arguments[1], part.arguments[part.arguments.index("--output-dir") + 1])
+        for part in commands(tmp_path, smoke=True).values()
+        if "--output-dir" in part.arguments
+    ]
+    assert len(places) == len(set(places)) == 3
 
 
 def test_the_command_runs_the_other_parts_after_one_that_failed(tmp_path, monkeypatch, capsys):
