@@ -25,11 +25,6 @@ _TWO_NUMBERS = {
     "latent_dim": 2,
     "batch_size": 128,
     "learning_rate": 2e-3,
-    "corrupt": ("affine",),
-    "rotation": 2.5,
-    "shear": 0.0,
-    "scaling": 0.025,
-    "translation": 0.015,
 }
 ROWS = {
     "default": Row({}, (0, 1, 2, 3, 4)),

@@ -1,44 +1,32 @@
 """`Run`: a trained model and what can be done with it."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-from flax.training.train_state import TrainState
-from jaxtyping import Float32
 from PIL import Image
 
-from flaxae.api.together import require_same_weights
+from flaxae.api.programs import Floats, Programs
 from flaxae.config import TrainConfig
-from flaxae.data.batches import padded, pick_batch
 from flaxae.data.images import as_array, check_images
 from flaxae.data.sources import open_images
 from flaxae.data.sources.array import number_labels
 from flaxae.data.splits import Split, select
 from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, require
-from flaxae.evaluation.dead_units import dead_units
-from flaxae.evaluation.embedding import Embedding, embed_images
-from flaxae.evaluation.inspection import InspectStep
-from flaxae.evaluation.reconstruction import reconstruction_rows
+from flaxae.evaluation.embedding import Embedding
 from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
 from flaxae.export.pictures import write_pictures
 from flaxae.models.autoencoder import Autoencoder
-from flaxae.objectives import MEASURES
 from flaxae.report.figures import reconstruction_grid
 from flaxae.runs.checkpoint_folder import Restored
 from flaxae.runs.profile import Operation, Profile
 from flaxae.runs.workdir import EVALUATION, DatasetInfo
 from flaxae.training import processes
-from flaxae.training.devices import Placement, place
-from flaxae.training.state import evaluated, make_rngs
-from flaxae.training.step import embed_step, inspect_step, to_float
-from flaxae.training.validation import EvalStep, evaluate, make_eval_step
+from flaxae.training.state import evaluated
 
 if TYPE_CHECKING:
     from flaxae.api.export import ExportedEmbedding  # imports Arrow
@@ -47,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flaxae.data")
 Splits = Mapping[str, Split]
-Floats = Float32[np.ndarray, "..."]
 
 
 class Run:
@@ -68,6 +55,7 @@ class Run:
             `run.model.apply(run.variables, x, method="encode")` works under jit, vmap and grad.
         image_shape: Height, width and channels of its images.
         class_names: Names of the classes; empty if there are no labels.
+        programs: What the methods compute with. It may change from version to version.
 
     Example:
         >>> run.image_shape, run.epoch, run.encode(images).shape
@@ -93,16 +81,17 @@ class Run:
         self.model = model
         self.image_shape = dataset.image_shape
         self.class_names = dataset.class_names
-        self._state: TrainState = evaluated(restored.state)
+        self.programs = Programs(config, model, evaluated(restored.state), self.image_shape)
         self._open_splits = splits
         self._profile = profile
-        self._batch_size = config.optimizer.batch_size
-        self._rngs = make_rngs(config.seed)
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.workdir)!r}: {self.config.model.name}, epoch {self.epoch}>"
 
     @property
     def variables(self) -> dict[str, Any]:
         """The variables for `model.apply`."""
-        return {"params": self._state.params}
+        return {"params": self.programs.state.params}
 
     @cached_property
     def splits(self) -> Splits:
@@ -123,7 +112,7 @@ class Run:
             >>> run.encode(images[:3]).shape
             (3, 64)
         """
-        return _in_batches(self._encode, self._check(images), self._batch_size)
+        return self.programs.encode(self._check(images))
 
     def decode(self, embedding: Any) -> Floats:
         """The images [N, H, W, C] of embeddings [N, dimensions], pixels in 0..1.
@@ -143,7 +132,7 @@ class Run:
             array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise InputError("embedding has NaN or infinite numbers; expected finite float32")
-        return _in_batches(self._decode, array, self._batch_size)
+        return self.programs.decode(array)
 
     def reconstruct(self, images: Any) -> Floats:
         """The reconstructions of images, in the same shape as they came, pixels in 0..1.
@@ -155,7 +144,7 @@ class Run:
             >>> run.reconstruct(images[:3]).shape
             (3, 8, 8)
         """
-        pixels = _in_batches(self._reconstruct, self._check(images), self._batch_size)
+        pixels = self.programs.reconstruct(self._check(images))
         return pixels if np.ndim(images) == 4 else pixels[..., 0]
 
     def evaluate(self, split: str = "test", *, images: Any = None) -> dict[str, Any]:
@@ -176,10 +165,7 @@ class Run:
         part = self._split(split, images, None)
         if images is not None and self.config.data.targets is not None:
             logger.warning("the images have no targets, and are compared with themselves")
-        require_same_weights(self.step, part)
-        placement, step, state = self._eval_step
-        rng, share = self._rngs.evaluate, placement.share
-        return evaluate(step, state, part, self._batch_size, rng, _next_images, share)
+        return self.programs.evaluate(part)
 
     def embedding(self, split: str = "test", *, images: Any = None) -> Embedding:
         """The vectors of a split or of images, and each image's mean squared error.
@@ -191,8 +177,7 @@ class Run:
             >>> run.embedding("test").vectors.shape[1]
             64
         """
-        part = self._split(split, images, None)
-        return self._embedding_of(part)
+        return self.programs.embed(self._split(split, images, None))
 
     def evaluate_embedding(self, split: str = "test") -> "EmbeddingQuality":
         """How much a split's embedding says about classes and neighborhoods, beside PCA and pixels.
@@ -234,9 +219,7 @@ class Run:
             >>> run.dead_units("validation")["encoder/blocks_0/layers_0/activation"]
             0
         """
-        part = self._split(split, images, None)
-        layout = self.config.compute.layout
-        return dead_units(self._state, part, self._batch_size, layout)
+        return self.programs.dead_units(self._split(split, images, None))
 
     def export_embedding(
         self,
@@ -294,7 +277,7 @@ class Run:
         """
         fits = isinstance(examples, int) and examples >= 1
         require(fits, "examples", examples, "a whole number from 1")
-        rows = self._example_rows(split, examples, images)
+        rows = self.programs.example_rows(self._split(split, images, None), examples)
         title = f"{split} split" if images is None else "images"
         return reconstruction_grid(rows, f"{title}, epoch {self.epoch}")
 
@@ -365,10 +348,12 @@ class Run:
         _require_one_process("a folder of reconstructions")
         part = self._split(split, images, None)
         draw = self._reconstructed_bytes
-        return write_pictures(Path(folder), part, draw, self._batch_size, overwrite=overwrite)
+        return write_pictures(
+            Path(folder), part, draw, self.programs.batch_size, overwrite=overwrite
+        )
 
     def _reconstructed_bytes(self, images: Any) -> np.ndarray:
-        return np.round(_in_batches(self._reconstruct, images, self._batch_size) * 255).astype("u1")
+        return np.round(self.programs.reconstruct(images) * 255).astype("u1")
 
     def score(
         self,
@@ -472,61 +457,15 @@ class Run:
             raise InputError("no profile was recorded; train with TrainConfig(profile=True)")
         return self._profile.operations()
 
-    @cached_property
+    @property
     def dimensions(self) -> int:
         """Numbers in the embedding of an image."""
-        image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
-        return jax.eval_shape(self._encode, image).shape[1]
+        return self.programs.dimensions
 
     def _folder_beside_the_data(self) -> Path:
         """Where what depends on the dataset alone is kept."""
         images = self.splits["train"].images
         return images.folder if isinstance(images, StoredImages) else self.workdir / EVALUATION
-
-    @cached_property
-    def _placement(self) -> Placement:
-        """All devices here, because the run may have been trained on another machine."""
-        config = self.config
-        device = dataclasses.replace(config.device, devices=None)
-        return place(config.model, config.compute, device, self.image_shape)
-
-    @cached_property
-    def _eval_step(self) -> tuple[Placement, EvalStep, TrainState]:
-        """The compiled evaluation, and the state where it is computed."""
-        placement = self._placement
-        step = make_eval_step(self.config.objective, placement, tuple(MEASURES))
-        return placement, step, placement.replicate(self._state)
-
-    def _embedding_of(self, part: Split) -> Embedding:
-        require_same_weights(self.step, part)
-        step, share = jax.jit(embed_step), self._placement.share
-        return embed_images(step, self._state, part, self._batch_size, share)
-
-    @cached_property
-    def _encode(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self.model.apply, self.variables, method="encode")
-        return jax.jit(lambda images: apply(to_float(images)))
-
-    @cached_property
-    def _decode(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self.model.apply, self.variables, method="decode")
-        return jax.jit(lambda embedding: jax.nn.sigmoid(apply(embedding)))
-
-    @cached_property
-    def _reconstruct(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self.model.apply, self.variables)
-        return jax.jit(lambda images: jax.nn.sigmoid(apply(to_float(images))))
-
-    @cached_property
-    def _inspect(self) -> InspectStep:
-        return jax.jit(inspect_step)
-
-    def _example_rows(self, split: str, examples: int, images: Any = None) -> dict[str, np.ndarray]:
-        """Some images, equally many of each class, and their reconstructions."""
-        part = self._split(split, images, None)
-        noise_factor = self.config.objective.noise_factor
-        batch = pick_batch(part, examples)
-        return reconstruction_rows(self._state, batch, self._rngs.evaluate, noise_factor)
 
     def _check(self, images: Any) -> np.ndarray:
         return check_images(images, "images", self.image_shape)
@@ -535,7 +474,8 @@ class Run:
         if images is None:
             return select(self.splits, name)
         if isinstance(images, Split):
-            return images
+            own = isinstance(images.images, StoredImages)
+            return images if own else images._replace(images=self._check(images.images))
         if isinstance(images, (str, Path)):
             if labels is not None:
                 raise InputError("labels came with a path, whose sub-folders are labels; leave out")
@@ -555,21 +495,3 @@ def _require_one_process(what: str) -> None:
             f"{what} is made by one process, and this is {processes.name()}; load the run in a "
             "process that has not joined others"
         )
-
-
-def _next_images() -> None:
-    """Lets a process that hangs be told of, which the sum over all processes does not."""
-    processes.gather("the next images")
-
-
-def _in_batches(function: Callable[[Any], jax.Array], array: np.ndarray, size: int) -> Floats:
-    """`function` over the rows of `array`, at most `size` at a time.
-
-    The last part is padded to a power of two, so that few different sizes are compiled.
-    """
-    parts = []
-    for first in range(0, max(len(array), 1), size):
-        part = array[first : first + size]
-        length = min(size, 1 << max(len(part) - 1, 0).bit_length())
-        parts.append(np.asarray(function(padded(part, length)))[: len(part)])
-    return np.concatenate(parts)

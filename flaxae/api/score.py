@@ -170,19 +170,21 @@ def reference(run: "Run", percent: float) -> Kept:
 
 def maps(run: "Run", images: Any) -> Maps:
     """Reconstructions and error maps of images in memory, computed by this process."""
-    return error_maps(run._state, images, run._batch_size)
+    return error_maps(run.programs.state, images, run.programs.batch_size)
 
 
 def every_map(run: "Run", split: Split) -> Float32[np.ndarray, "images height width"]:
     """The error maps of a split, which all processes compute together."""
     require_same_weights(run.step, split)
-    return every_error(run._state, split.images, run._batch_size, run._placement.share)
+    return every_error(
+        run.programs.state, split.images, run.programs.batch_size, run.programs.placement.share
+    )
 
 
 def _measure(run: "Run", split: Split, percent: float) -> Measured:
     require_same_weights(run.step, split)
-    share = run._placement.share
-    return measure(run._state, split.images, run._batch_size, percent, share)
+    share = run.programs.placement.share
+    return measure(run.programs.state, split.images, run.programs.batch_size, percent, share)
 
 
 def _ranks(values: Float32[np.ndarray, " images"]) -> Int[np.ndarray, " images"]:
@@ -261,7 +263,7 @@ def write_scores(
         principal_plane(scores.vectors)[0],
         scores.scale,
     )
-    compare, size = partial(maps, run), run._batch_size
+    compare, size = partial(maps, run), run.programs.batch_size
     try:
         with replace_folder(target, files.FILES, files.WORST, overwrite, files.EXTRAS) as scratch:
             files.write_csv(scratch / files.CSV, scored)

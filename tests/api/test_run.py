@@ -108,6 +108,19 @@ def test_what_cannot_be_used_is_named(run, method, argument, message):
         getattr(run, method)(argument)
 
 
+def test_a_split_of_ones_own_is_checked_like_an_array(run):
+    with pytest.raises(InputError, match=r"images.*\(3, 9, 7, 1\)"):
+        run.evaluate(images=flaxae.Split(np.zeros((3, 9, 7, 1), np.uint8)))
+    with pytest.raises(InputError, match=r"images.*0\.\.1"):
+        run.evaluate(images=flaxae.Split(np.full((3, 8, 8, 1), 255.0, np.float32)))
+    own = flaxae.Split(IMAGES[..., None])
+    assert run.evaluate(images=own) == run.evaluate(images=IMAGES)
+
+
+def test_a_run_is_shown_by_its_folder_and_epoch(run):
+    assert repr(run) == f"<Run {str(run.workdir)!r}: convolutional, epoch 2>"
+
+
 def test_evaluate_is_a_mean_over_images(run):
     found = run.evaluate(images=IMAGES)
     pixels = jnp.asarray(IMAGES[..., None] / np.float32(255))

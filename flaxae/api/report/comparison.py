@@ -91,7 +91,7 @@ def _strips(names: Sequence[str], runs: "Sequence[Run]") -> list[dict[str, str]]
     strips: list[dict[str, str]] = []
     last: np.ndarray | None = None
     for name, run in zip(names, runs, strict=True):
-        *inputs, drawn = run._example_rows("test", EXAMPLES).items()
+        *inputs, drawn = run.programs.example_rows(select(run.splits, "test"), EXAMPLES).items()
         if last is None or not np.array_equal(last, inputs[0][1]):
             last = inputs[0][1]
             alt = f"{len(last)} images of the test split"

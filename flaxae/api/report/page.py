@@ -9,7 +9,7 @@ import numpy as np
 from flaxae.api.report import texts
 from flaxae.api.report.pictures import BATCH, make_pictures, make_tiles
 from flaxae.api.report.values import Values, quick_values, whole_values
-from flaxae.data.splits import SPLITS, Split
+from flaxae.data.splits import SPLITS, Split, select
 from flaxae.errors import InputError
 from flaxae.evaluation.embedding import Embedding
 from flaxae.evaluation.inspection import embed_by
@@ -104,7 +104,7 @@ def _page(
     """`values` is None for the small page; `shown` is a split or "images"."""
     small = values is None
     size = max(run.config.optimizer.batch_size, BATCH)
-    embedding = embed_by(run._inspect, run._state, part, size)
+    embedding = embed_by(run.programs.inspect, run.programs.state, part, size)
     plane = lay_out(embedding.vectors, umap=not small)
     neighbors = neighbors_among(embedding.vectors)
     answers = None if part.labels is None else classes_by_neighbors(neighbors, part.labels)
@@ -183,7 +183,7 @@ def _examples(run: "Run") -> Examples | None:
     pictures = epoch_pictures(run.workdir / RECONSTRUCTIONS, "the report", _EPOCHS)
     found = examples(pictures, names, run.image_shape)
     if found is None and "test" in run.splits and len(run.splits["test"].images):
-        found = strips({run.epoch: run._example_rows("test", EXAMPLES)})
+        found = strips({run.epoch: run.programs.example_rows(select(run.splits, "test"), EXAMPLES)})
     return found
 
 

@@ -32,7 +32,7 @@ def make_pictures(
     if not len(rows):
         return []
     first = rows[:: max(len(rows) // _SAMPLED, 1)][:_SAMPLED]
-    step, state = run._inspect, run._state
+    step, state = run.programs.inspect, run.programs.state
 
     def originals(rows: np.ndarray, height: int, width: int, targets: bool = False) -> np.ndarray:
         source = part.targets if targets else part.images
