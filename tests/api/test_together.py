@@ -7,7 +7,8 @@ from flax.training.train_state import TrainState
 from flaxae.api import together
 from flaxae.config.serialization import to_json
 from flaxae.errors import InputError, RunError
-from flaxae.runs.checkpoints import Checkpoints, Progress, Restored
+from flaxae.runs.checkpoint_folder import Progress, Restored
+from flaxae.runs.checkpoints import Checkpoints
 from flaxae.runs.stop_signal import StopSignal
 from flaxae.runs.workdir import DatasetInfo
 from flaxae.training import processes
