@@ -83,9 +83,9 @@ def check_evaluated(stage: Stage, ended: Ended) -> None:
     """The numbers of the checkpoint that was evaluated; another than the best one is named."""
     came: dict[str, Any] = stage.evaluated(ended)
     _check_step(stage, came["step"], ended)
-    wanted = dict(stage.expected.get(f"evaluate {came['step']}", {}))
-    if came["pictures"] is None and said(ended):  # they were left out, and it was said
-        wanted["pictures"] = None
+    wanted = stage.expected.get(f"evaluate {came['step']}", {})
+    if came["embedding"]["pictures"] is None and said(ended):  # they were left out, and it was said
+        wanted = wanted | {"embedding": wanted["embedding"] | {"pictures": None}}
     if came != wanted:
         raise Lost(f"exit 0 with other numbers: {ended.stdout.splitlines()[-1][:300]}")
 

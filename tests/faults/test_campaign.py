@@ -28,15 +28,15 @@ GOOD = "flaxae: error: --epochs got 0; expected a whole number from 1\n"
 EVALUATED = SimpleNamespace(
     expected={
         "step": 4,
-        "evaluate 2": {"step": 2, "loss": 1, "pictures": "there"},
-        "evaluate 4": {"step": 4, "pictures": "there"},
+        "evaluate 2": {"step": 2, "loss": 1, "embedding": {"pictures": "there"}},
+        "evaluate 4": {"step": 4, "embedding": {"pictures": "there"}},
     },
     evaluated=lambda ended: json.loads(ended.stdout.splitlines()[-1]),
 )
 
 
-def evaluation(**values):
-    return json.dumps({"pictures": "there", **values}) + "\n"
+def evaluation(pictures="there", **values):
+    return json.dumps({**values, "embedding": {"pictures": pictures}}) + "\n"
 
 
 def ended(status=2, stderr=GOOD, stdout="", seconds=0.5, hung=False, left=0):
