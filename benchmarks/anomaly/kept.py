@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flaxae.runs.workdir import write_atomically
+from flaxae.data.atomic import write_atomically
 
 
 def kept(path: Path, measure: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.common import device
 from benchmarks.common.figure import to_png
-from flaxae.runs.workdir import write_atomically
+from flaxae.data.atomic import write_atomically
 
 
 class Finding(NamedTuple):

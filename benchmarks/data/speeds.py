@@ -17,7 +17,7 @@ from benchmarks.common.report import Finding
 from benchmarks.data import Settings
 from benchmarks.data.samples import smooth_images
 from benchmarks.data.ways import Way, make_ways, prove
-from flaxae.runs.workdir import write_atomically
+from flaxae.data.atomic import write_atomically
 
 SHAPES = {"28x28x1": (28, 1), "64x64x3": (64, 3), "224x224x3": (224, 3)}
 

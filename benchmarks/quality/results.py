@@ -18,7 +18,7 @@ from benchmarks.quality import ROWS, Settings
 from benchmarks.quality.published import beside_published
 from flaxae.commands.flags import command_line
 from flaxae.config.flags import from_flags
-from flaxae.runs.workdir import write_atomically
+from flaxae.data.atomic import write_atomically
 
 # Title, the values of a run or of its embedding's scores, and decimals.
 _COLUMNS = (

@@ -103,18 +103,24 @@ class Programs:
 
     @cached_property
     def _encode(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self._model.apply, {"params": self.state.params}, method="encode")
-        return jax.jit(lambda images: apply(to_float(images)))
+        apply: Any = partial(self._model.apply, method="encode")
+        return self._compiled(lambda params, images: apply({"params": params}, to_float(images)))
 
     @cached_property
     def _decode(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self._model.apply, {"params": self.state.params}, method="decode")
-        return jax.jit(lambda embedding: jax.nn.sigmoid(apply(embedding)))
+        apply: Any = partial(self._model.apply, method="decode")
+        return self._compiled(lambda params, x: jax.nn.sigmoid(apply({"params": params}, x)))
 
     @cached_property
     def _reconstruct(self) -> Callable[[Any], jax.Array]:
-        apply: Any = partial(self._model.apply, {"params": self.state.params})
-        return jax.jit(lambda images: jax.nn.sigmoid(apply(to_float(images))))
+        apply: Any = self._model.apply
+        return self._compiled(
+            lambda params, x: jax.nn.sigmoid(apply({"params": params}, to_float(x)))
+        )
+
+    def _compiled(self, function: Callable[[Any, Any], jax.Array]) -> Callable[[Any], jax.Array]:
+        """The weights are an argument, so that a kept program serves those of other runs too."""
+        return partial(jax.jit(function), self.state.params)
 
 
 def _next_images() -> None:

@@ -47,13 +47,14 @@ def _show_embedding(trained: "Run", split: str) -> dict[str, Any]:
     """Prints and draws the quality of a split's embedding; returns it for JSON."""
     import numpy as np
 
+    from flaxae.data.atomic import write_atomically
     from flaxae.data.class_names import display_names
     from flaxae.data.splits import select
     from flaxae.evaluation.pca import principal_plane
     from flaxae.report.plots import draw_confusion, draw_embedding
     from flaxae.report.terminal import say, show_embedding_quality
     from flaxae.runs.disk_faults import reason, warn
-    from flaxae.runs.workdir import EVALUATION, write_atomically
+    from flaxae.runs.workdir import EVALUATION
 
     quality = trained.evaluate_embedding(split)
     names = trained.class_names

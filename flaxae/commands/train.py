@@ -68,10 +68,10 @@ def run(options: Options) -> int:
 def _write_report(trained: "Run") -> None:
     """Writes the run's page; a training that has ended well does not fail because of it."""
     from flaxae.api.report.page import FILE, small_page
+    from flaxae.data.atomic import write_atomically
     from flaxae.errors import InputError, RunError
     from flaxae.report.terminal import say
     from flaxae.runs.disk_faults import goes_on_without, warn
-    from flaxae.runs.workdir import write_atomically
 
     path = trained.workdir / FILE
     try:

@@ -13,7 +13,7 @@ def seal_of(folder: Path) -> bytes:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a folder's files; None if they are those that were sealed."""
+    """What is wrong with the files that were sealed; None if nothing is. Others are left alone."""
     try:
         sealed, found = json.loads((folder / NAME).read_text()), _hashes(folder)
     except FileNotFoundError:
@@ -22,11 +22,10 @@ def damage(folder: Path) -> str | None:
         return "its seal cannot be read"
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
-    if sealed == found:
-        return None
-    sealed = sealed if isinstance(sealed, dict) else {}
-    names = sorted(n for n in {*sealed, *found} if sealed.get(n) != found.get(n))
-    return f"{names[0]} has changed" if names else "its seal does not fit"
+    if not isinstance(sealed, dict) or not sealed:
+        return "its seal names no file"
+    names = sorted(name for name, digest in sealed.items() if found.get(name) != digest)
+    return f"{names[0]} has changed" if names else None
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ They do not depend on a model, so they are computed once for each dataset.
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from flaxae.data.atomic import write_atomically
 from flaxae.evaluation.pca import Projection, fit_pca, project
 from flaxae.evaluation.representation import (
     class_scores,
@@ -119,11 +119,10 @@ class _Kept:
     def save(self) -> None:
         if len(self._values) == self._known:
             return
-        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        content = json.dumps(self._values | {"sha256": _sha256(self._values)}).encode()
         with contextlib.suppress(OSError):  # a read-only folder: computed again the next time
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(json.dumps(self._values | {"sha256": _sha256(self._values)}))
-            scratch.replace(self._path)
+            write_atomically(self._path, content)
 
 
 def _sha256(values: dict[str, Any]) -> str:

@@ -19,8 +19,8 @@ import jax
 import msgspec
 
 from flaxae.data import seal
+from flaxae.data.atomic import write_atomically
 from flaxae.errors import InputError
-from flaxae.runs.workdir import write_atomically
 from flaxae.training.state import named_leaves
 
 # The import of Orbax logs, and so gives the root logger a handler, which belongs to the caller.

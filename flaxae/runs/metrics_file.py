@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from flaxae.runs.workdir import METRICS, write_atomically
+from flaxae.data.atomic import write_atomically
+from flaxae.runs.workdir import METRICS
 from flaxae.training.loop import Record
 
 _MOST_BYTES = 1 << 30

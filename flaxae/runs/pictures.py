@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from flaxae.data.atomic import write_atomically
 from flaxae.data.batches import pick_batch
 from flaxae.evaluation.reconstruction import reconstruction_rows
 from flaxae.report.figures import animation, png, reconstruction_grid
 from flaxae.runs.disk_faults import goes_on_without, reason, warn
-from flaxae.runs.workdir import RECONSTRUCTIONS, write_atomically
+from flaxae.runs.workdir import RECONSTRUCTIONS
 from flaxae.training.loop import View
 
 _EXAMPLES = 10  # of the test split

@@ -5,8 +5,8 @@ TensorBoard reads the config only in a folder with event files, and only files b
 
 from pathlib import Path
 
+from flaxae.data.atomic import write_atomically
 from flaxae.export import projector
-from flaxae.runs.workdir import write_atomically
 
 
 def forget_config(workdir: Path, output: Path) -> None:

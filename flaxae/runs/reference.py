@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from flaxae.data.atomic import write_atomically
 from flaxae.evaluation.scoring.scores import Measured
-from flaxae.runs.workdir import write_atomically
 
 REFERENCE = "reference"
 

@@ -15,6 +15,7 @@ import msgspec
 from flaxae.config import TrainConfig
 from flaxae.config.serialization import differences, from_json, to_json
 from flaxae.data import seal
+from flaxae.data.atomic import write_atomically
 from flaxae.data.file_names import printable
 from flaxae.data.splits import Shape, Split
 from flaxae.errors import InputError, RunError
@@ -212,24 +213,6 @@ def _unreadable_is_input_error(path: Path) -> Iterator[None]:
         what = " ".join(str(error).split())
         what = what if len(what) <= 300 else f"{what[:300]}..."
         raise InputError(f"{path} cannot be read: {what}") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a temporary file, then renames it: a reader sees the old file or the new one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(scratch, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # a full disk names no file
-            error.filename = str(path)
-        raise
-    finally:
-        with contextlib.suppress(OSError):  # the folder may be gone; the error is raised already
-            scratch.unlink()
 
 
 def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> TrainConfig:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flaxae.commands import main as cli
+from flaxae.data import atomic
 from flaxae.export import outputs
-from flaxae.runs import workdir as workdirs
 from tests.fixtures.synthetic_run import make_run
 
 START = b"<!doctype html>"
@@ -113,14 +113,14 @@ def test_training_ends_with_a_small_report(tmp_path, tiny_splits, capsys, monkey
     assert page.startswith(START)
     assert b"A quick look" in page
     (tmp_path / "run" / "report.html").unlink()
-    write = workdirs.write_atomically
+    write = atomic.write_atomically
 
     def full(path, content):
         if path.name == "report.html":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(workdirs, "write_atomically", full)
+    monkeypatch.setattr(atomic, "write_atomically", full)
     assert train(tmp_path / "run") == 0  # trained already
     said = capsys.readouterr()
     assert "the report cannot be written: the disk or the quota is full" in said.err

@@ -1,4 +1,3 @@
-import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from flaxae.runs.workdir import (
     read_config,
     read_dataset_info,
     rename_old,
-    write_atomically,
 )
 from flaxae.training import OptimizerConfig
 
@@ -242,29 +240,6 @@ def test_a_folder_of_other_files_is_not_recommended_for_training(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"there is no config\.json; give the folder of a run$"):
         read_config(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail(fd):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_an_error_names_the_file(tmp_path, monkeypatch):
-    def fail(fd):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
-        write_atomically(tmp_path / "file", b"new")
 
 
 def test_a_run_can_be_renamed_but_not_while_it_trains(workdir):

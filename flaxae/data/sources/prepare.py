@@ -18,6 +18,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.util import DownloadError
 
 from flaxae.data import seal
+from flaxae.data.atomic import write_atomically
 from flaxae.data.file_names import printable
 from flaxae.data.sources import OWN_DATASETS
 from flaxae.data.sources.idx import IdxFashionMnist, IdxKmnist, IdxMnist, find_files
@@ -163,13 +164,8 @@ def _download_and_prepare(builder: Any, downloads: Path, manual_dir: Path | None
             "or give the official files by --manual-dir"
         ) from error
     _forget(downloads)  # the prepared dataset holds all of it
-    _seal(Path(builder.data_dir))
-
-
-def _seal(folder: Path) -> None:
-    scratch = folder / f"{seal.NAME}.tmp"  # a seal is whole or absent
-    scratch.write_bytes(seal.seal_of(folder))
-    scratch.replace(folder / seal.NAME)
+    folder = Path(builder.data_dir)
+    write_atomically(folder / seal.NAME, seal.seal_of(folder))
 
 
 def _require_seal(folder: Path) -> None:
