@@ -124,7 +124,7 @@ class Programs:
 
 
 def _next_images() -> None:
-    """Lets a process that hangs be told of, which the sum over all processes does not."""
+    """A meeting of all processes, which names one that hangs; the sum over all would not."""
     processes.gather("the next images")
 
 

@@ -307,7 +307,8 @@ class Run:
             The path of the file.
 
         Raises:
-            InputError: the split, the images or the path cannot be used.
+            InputError: the split, the images or the path cannot be used, or this process has
+                joined others.
             RunError: the file cannot be written, as on a full disk.
 
         Example:
@@ -339,7 +340,8 @@ class Run:
             The number of pictures.
 
         Raises:
-            InputError: the split, the images or the folder cannot be used.
+            InputError: the split, the images or the folder cannot be used, or this process has
+                joined others.
 
         Example:
             >>> run.write_reconstructions(tmp / "pictures", images=images[:3])

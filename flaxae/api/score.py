@@ -52,7 +52,8 @@ class ScoreOptions(NamedTuple):
 class Scores(NamedTuple):
     """The scores of images, in the order of the images.
 
-    Of several processes, only process 0 has `anomalous` and what follows from it.
+    Of several processes, only process 0 has `anomalous`, `detection`, `false_alarms` and
+    `localization`.
 
     Attributes:
         score: Name of the score, a key of `flaxae.evaluation.scoring.SCORES`.

@@ -98,7 +98,7 @@ def require_replaceable(path: Path, flag: str, *, overwrite: bool, own_place: bo
 
 
 def require_outside(folder: Path, *sources: str | None, flag: str = "--output-dir") -> None:
-    """Raises InputError for a folder below one of images, which the pictures would join."""
+    """Raises InputError, which names `flag`, for a folder that is or lies in one of images."""
     for source in filter(None, sources):
         if folder.resolve().is_relative_to(os.path.realpath(os.path.expanduser(source))):
             raise InputError(

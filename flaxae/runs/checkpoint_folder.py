@@ -166,6 +166,7 @@ class CheckpointFolder:
             )
 
     def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is, or would be."""
         return self._folder / str(step)
 
     def _pass_over(self, step: int, what: str) -> None:
