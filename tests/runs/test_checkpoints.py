@@ -185,7 +185,7 @@ def test_a_reader_skips_a_damaged_checkpoint_and_moves_nothing(tmp_path, states,
     checkpoints = CheckpointFolder(folder, CONFIG)
     assert_same(checkpoints.restore(new_state(seed=9)).state, states[1])
     told = capsys.readouterr().err
-    assert re.search(r"checkpoint 2 is damaged \(.* has changed\); passed over", told)
+    assert re.search(r"checkpoint 2 is damaged \(.* names no file\); passed over", told)
     assert {p.name for p in folder.iterdir()} == {"1", "2", ".saving-3"}
 
 
@@ -250,7 +250,7 @@ def test_of_damaged_checkpoints_none_is_moved_if_none_is_whole(tmp_path, states)
     save_all(tmp_path, [states[1], states[2]], [0.5, 0.4])
     for step in "12":
         (tmp_path / step / "flaxae_sha256.json").write_text("{}")
-    with pytest.raises(NoneWhole, match=r"is whole: 2 \(.*has changed\), 1 \("):
+    with pytest.raises(NoneWhole, match=r"is whole: 2 \(.* names no file\), 1 \("):
         restore(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"1", "2"}
 
