@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -135,3 +136,14 @@ def test_another_size_is_added_to_the_file(score, tmp_path, monkeypatch):
     assert len(fitted) == 1
     (kept,) = tmp_path.iterdir()
     assert {"pca 3", "pca 5"} <= set(json.loads(kept.read_text()))
+
+
+def test_scores_that_cannot_be_kept_leave_nothing_behind(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    kept = module._Kept(tmp_path / "scores.json")
+    assert kept.get("a", lambda: 1) == 1
+    kept.save()
+    assert list(tmp_path.iterdir()) == []
