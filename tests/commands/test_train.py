@@ -105,7 +105,7 @@ def test_epochs_may_grow_and_the_result_is_the_same_to_the_bit(config, tmp_path)
 
 
 def assert_same_weights(a, b):
-    states = [load(c.workdir_path(), "latest")._state for c in (a, b)]
+    states = [load(c.workdir_path(), "latest").programs.state for c in (a, b)]
     for x, y in zip(*(map(np.asarray, leaves(state)) for state in states), strict=True):
         np.testing.assert_array_equal(x, y)
 

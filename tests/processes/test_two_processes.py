@@ -231,7 +231,8 @@ def test_one_that_sleeps_is_waited_for_with_a_message(dataset, together, tmp_pat
     two.kill(1, signal.SIGSTOP)
     try:
         time.sleep(seconds)
-        wait_for(lambda: "note: waiting for process 1 of 2" in two.err(0), 60)
+        note = "note: waiting for process 1 of 2"
+        wait_for(lambda: note in two.err(0), 60, lambda: two.out(0) + two.err(0))
     finally:
         two.kill(1, signal.SIGCONT)
     assert two.statuses(120)[0] == [0, 0], two.err(0) + two.err(1)
