@@ -2,7 +2,8 @@
 
 JAX's collectives move arrays. What is agreed on beside them travels here, as lines of JSON: which
 checkpoint is restored, whether a signal asks to stop, who has failed. A process whose connection
-ends without a word is lost, which all others then know at once.
+ends without a word is lost, which all others then know at once. One that is stopped keeps its
+connection, so each process also gives a sign of life every few seconds.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ logger = logging.getLogger("flaxae.processes")
 
 _TICK = 0.5  # seconds between two looks at who is late
 _FIRST_NOTE = 10.0  # seconds; the next notes come after twice the time each
+_SIGN = 2.0  # seconds between two signs of life
 _LONGEST = 1 << 20  # bytes of a message
 # A host that has vanished answers no probe: it is lost after 4 + 4 * 2 seconds.
 _PROBES = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 4}
@@ -112,7 +114,8 @@ class Hub(Wire):
         self._patience = patience  # seconds
         self._lock = threading.RLock()
         self._pending: dict[str, _Late] = {}
-        self._noted: dict[str, float] = {}
+        self._noted: dict[str | int, float] = {}  # seconds before the next note, by whom or what
+        self._heard = dict.fromkeys(sockets, time.monotonic())  # when each last said anything
         self._said_goodbye: set[int] = set()
         self._gone: set[int] = set()  # whose connection has ended
         threading.Thread(target=self._listen, daemon=True).start()
@@ -175,9 +178,12 @@ class Hub(Wire):
                     self._gone.add(index)
                     self._lost(index)
             self._look_for_late()
+            self._look_for_silent()
         selector.close()
 
     def _received(self, index: int, message: dict[str, Any]) -> None:
+        self._heard[index] = time.monotonic()
+        self._noted.pop(index, None)
         if "key" in message:
             self._arrived(index, message["key"], message["value"], message["patient"])
         elif "failed" in message:
@@ -211,12 +217,30 @@ class Hub(Wire):
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
             names = ", ".join(self.names[index] for index in lacking[:5]) + more
             if not late.patient and waited > self._patience:
-                minutes = f"{self._patience / 60:g} minutes"
-                line = f"{names} did not come to '{what}' within {minutes}"
-                self._end_all(Failure(1, f"{line}; --wait-minutes gives more"), but=None)
+                self._give_up(f"{names} did not come to '{what}'", self._patience)
             elif waited > self._noted.get(key, _FIRST_NOTE):
                 self._noted[key] = 2 * waited
                 logger.info("waiting for %s at '%s', %.0f seconds so far", names, what, waited)
+
+    def _look_for_silent(self) -> None:
+        """Of a process that is stopped within a step, this one waits in the step's sum."""
+        with self._lock:
+            arrived = [late.values.keys() for late in self._pending.values()]
+        known = {index for index in self._heard if any(index not in keys for keys in arrived)}
+        patience = max(self._patience, 5 * _SIGN)
+        for index in self._heard.keys() - self._said_goodbye - self._gone:
+            silent, name = time.monotonic() - self._heard[index], self.names[index]
+            if self._is_over:
+                return
+            if silent > patience:
+                self._give_up(f"{name} gave no sign of life", patience)
+            elif index not in known and silent > self._noted.get(index, _FIRST_NOTE):
+                self._noted[index] = 2 * silent
+                logger.info("waiting for %s, no sign of life for %.0f seconds", name, silent)
+
+    def _give_up(self, what: str, seconds: float) -> None:
+        line = f"{what} within {seconds / 60:g} minutes; --wait-minutes gives more"
+        self._end_all(Failure(1, line), but=None)
 
 
 class Spoke(Wire):
@@ -231,21 +255,30 @@ class Spoke(Wire):
     ) -> None:
         super().__init__(index, names, on_failure)
         self._link = link
+        self._sending = threading.Lock()  # a message is sent as a whole
         threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._live, daemon=True).start()
 
     def fail(self, status: int, line: str) -> None:
         self._is_over = True
-        with contextlib.suppress(OSError):
-            _send(self._link, {"failed": Failure(status, line)._asdict()})
+        self._tell({"failed": Failure(status, line)._asdict()})
 
     def leave(self) -> None:
         self._is_over = True
-        with contextlib.suppress(OSError):
-            _send(self._link, {"bye": True})
+        self._tell({"bye": True})
 
     def _give(self, key: str, value: Any, patient: bool) -> None:
-        with contextlib.suppress(OSError):  # the end of the connection is noticed where it is read
-            _send(self._link, {"key": key, "value": value, "patient": patient})
+        self._tell({"key": key, "value": value, "patient": patient})
+
+    def _live(self) -> None:
+        while not self._is_over:
+            self._tell({"alive": True})
+            time.sleep(_SIGN)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        # The end of the connection is noticed where it is read.
+        with self._sending, contextlib.suppress(OSError):
+            _send(self._link, message)
 
     def _listen(self) -> None:
         reader = _Reader(self._link)

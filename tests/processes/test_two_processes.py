@@ -228,17 +228,11 @@ def test_one_that_sleeps_is_waited_for_with_a_message(dataset, together, tmp_pat
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 40))
     wait_for(lambda: len(records(workdir)) > 1, 150)
-    note = "note: waiting for process 1 of 2"
-    # Where process 1 is stopped between its word on signals and a step's sum, process 0 waits in
-    # that sum and does not know for whom. So it is stopped at another moment, at most five times.
-    for _ in range(5):
-        two.kill(1, signal.SIGSTOP)
-        time.sleep(12)
-        if note in two.err(0):
-            break
+    two.kill(1, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+        note = "note: waiting for process 1 of 2"
+        wait_for(lambda: note in two.err(0), 60, lambda: two.out(0) + two.err(0))
+    finally:
         two.kill(1, signal.SIGCONT)
-        time.sleep(0.05)
-    time.sleep(seconds - 12)
-    two.kill(1, signal.SIGCONT)
-    assert note in two.err(0), two.out(0) + two.err(0)
     assert two.statuses(120)[0] == [0, 0], two.err(0) + two.err(1)

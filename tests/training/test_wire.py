@@ -144,6 +144,23 @@ def test_a_patient_question_is_not_given_up(monkeypatch):
     star.close()
 
 
+def test_one_that_is_silent_is_named_and_then_given_up(monkeypatch, caplog):
+    monkeypatch.setattr(wire, "_TICK", 0.02)
+    monkeypatch.setattr(wire, "_SIGN", 0.02)
+    monkeypatch.setattr(wire, "_FIRST_NOTE", 0.2)
+    caplog.set_level(logging.INFO, logger="flaxae.processes")
+    star = Star(patience=1.0)
+    time.sleep(0.5)
+    assert "no sign" not in caplog.text  # nobody is asked for anything, and all live
+    star.ends[2]._is_over = True  # its signs end, as those of a stopped process
+    failure = star.told(1)
+    assert failure.status == 1
+    assert failure.line.startswith("process 2 of 3 (c) gave no sign of life within 0.01")
+    assert any(m.startswith("waiting for process 2 of 3 (c), no sign") for m in caplog.messages)
+    assert not any("process 1" in message for message in caplog.messages)
+    star.close()
+
+
 def test_strangers_are_not_let_in():
     server = wire.listen()
     address = ("127.0.0.1", server.getsockname()[1])
