@@ -20,7 +20,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from flaxae.errors import InputError, RunError
-from flaxae.training import ProcessesConfig, wire
+from flaxae.training import ProcessesConfig, links
+from flaxae.training.hub import Hub
+from flaxae.training.spoke import Spoke
 from flaxae.training.wire import Failure, Wire
 
 logger = logging.getLogger("flaxae.processes")
@@ -215,14 +217,14 @@ def _connect(
     address = global_state.coordinator_address or "127.0.0.1:0"
     try:
         if index == 0:
-            server, token = wire.listen(), secrets.token_hex(16)
+            server, token = links.listen(), secrets.token_hex(16)
             client.key_value_set(_HUB, json.dumps([server.getsockname()[1], token]))
-            links, names = wire.accept(server, count, token, name, seconds)
-            return wire.Hub(links, names, seconds, on_failure)
+            sockets, names = links.accept(server, count, token, name, seconds)
+            return Hub(sockets, names, seconds, on_failure)
         port, token = json.loads(client.blocking_key_value_get(_HUB, int(1000 * seconds)))
         host = address.rpartition(":")[0].strip("[]")
-        link, names = wire.connect((host, port), index, token, name, seconds)
-        return wire.Spoke(link, index, names, on_failure)
+        link, names = links.connect((host, port), index, token, name, seconds)
+        return Spoke(link, index, names, on_failure)
     except (OSError, KeyError, RuntimeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise RunError(f"{name} cannot connect to process 0 at {address} ({reason})") from error

@@ -9,7 +9,9 @@ import time
 import pytest
 
 from flaxae.errors import InputError
-from flaxae.training import ProcessesConfig, wire
+from flaxae.training import ProcessesConfig, links, wire
+from flaxae.training.hub import Hub
+from flaxae.training.spoke import Spoke
 
 NAMES = ["process 0 of 3 (a)", "process 1 of 3 (b)", "process 2 of 3 (c)"]
 
@@ -21,9 +23,9 @@ class Star:
         pairs = {index: socket.socketpair() for index in (1, 2)}
         self.failures = {index: [] for index in range(3)}
         hub_ends = {index: pair[0] for index, pair in pairs.items()}
-        self.ends = [wire.Hub(hub_ends, NAMES, patience, self.failures[0].append)]
+        self.ends: list[wire.Wire] = [Hub(hub_ends, NAMES, patience, self.failures[0].append)]
         for index, (_, link) in pairs.items():
-            self.ends.append(wire.Spoke(link, index, NAMES, self.failures[index].append))
+            self.ends.append(Spoke(link, index, NAMES, self.failures[index].append))
         self.links = {index: pair[1] for index, pair in pairs.items()}
 
     def close(self):
@@ -121,8 +123,8 @@ def test_a_regular_end_is_no_failure(star):
 
 
 def test_who_is_late_is_said_and_then_given_up(monkeypatch, caplog):
-    monkeypatch.setattr(wire, "_TICK", 0.02)
-    monkeypatch.setattr(wire, "_FIRST_NOTE", 0.05)
+    monkeypatch.setattr(wire, "TICK", 0.02)
+    monkeypatch.setattr(wire, "FIRST_NOTE", 0.05)
     star = Star(patience=0.4)
     with caplog.at_level(logging.INFO, "flaxae.processes"):
         star.ends[1].ask("the first step", None, patient=False)
@@ -136,7 +138,7 @@ def test_who_is_late_is_said_and_then_given_up(monkeypatch, caplog):
 
 
 def test_a_patient_question_is_not_given_up(monkeypatch):
-    monkeypatch.setattr(wire, "_TICK", 0.02)
+    monkeypatch.setattr(wire, "TICK", 0.02)
     star = Star(patience=0.1)
     star.ends[1].ask("the images", None, patient=True)
     time.sleep(0.4)
@@ -145,9 +147,9 @@ def test_a_patient_question_is_not_given_up(monkeypatch):
 
 
 def test_one_that_is_silent_is_named_and_then_given_up(monkeypatch, caplog):
-    monkeypatch.setattr(wire, "_TICK", 0.02)
-    monkeypatch.setattr(wire, "_SIGN", 0.02)
-    monkeypatch.setattr(wire, "_FIRST_NOTE", 0.2)
+    monkeypatch.setattr(wire, "TICK", 0.02)
+    monkeypatch.setattr(wire, "SIGN", 0.02)
+    monkeypatch.setattr(wire, "FIRST_NOTE", 0.2)
     caplog.set_level(logging.INFO, logger="flaxae.processes")
     star = Star(patience=1.0)
     time.sleep(0.5)
@@ -162,18 +164,18 @@ def test_one_that_is_silent_is_named_and_then_given_up(monkeypatch, caplog):
 
 
 def test_strangers_are_not_let_in():
-    server = wire.listen()
+    server = links.listen()
     address = ("127.0.0.1", server.getsockname()[1])
     found = {}
 
     def accept():
-        found["links"], found["names"] = wire.accept(server, 2, "token", "zero", 10.0)
+        found["links"], found["names"] = links.accept(server, 2, "token", "zero", 10.0)
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     stranger = socket.create_connection(address)
     stranger.sendall(b'{"token": "guessed", "index": 1, "name": "x"}\n')
-    link, names = wire.connect(address, 1, "token", "one", 10.0)
+    link, names = links.connect(address, 1, "token", "one", 10.0)
     thread.join(10)
     assert names == found["names"] == ["zero", "one"]
     for each in (stranger, link, *found["links"].values()):
@@ -182,7 +184,7 @@ def test_strangers_are_not_let_in():
 
 def test_one_that_does_not_come_is_an_error():
     with pytest.raises(TimeoutError):
-        wire.accept(wire.listen(), 2, "token", "zero", 0.1)
+        links.accept(links.listen(), 2, "token", "zero", 0.1)
 
 
 @pytest.mark.parametrize(
