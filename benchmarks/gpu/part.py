@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.report import plain, to_text
+from flaxae.data.atomic import write_atomically
 
 _FUNCTIONS = {
     "environment": "benchmarks.gpu.environment:environment",
@@ -27,7 +28,8 @@ def run(name: str, folder: Path, smoke: bool) -> None:
     def write(result: Any) -> None:
         report = {"part": name, "smoke": smoke, "seconds": time.monotonic() - begun}
         text = to_text(plain({**report, "result": result}))
-        (folder / f"gpu-{name}.json").write_text(text)
+        # Atomically, because a part that takes too long is killed.
+        write_atomically(folder / f"gpu-{name}.json", text.encode())
 
     pkgutil.resolve_name(_FUNCTIONS[name])(write, smoke)
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ def run_parts(settings: Settings) -> Finding:
     show("Parts", columns, outcomes)
     done = sum(outcome.failure is None for outcome in outcomes)
     answer = f"{done} of {len(outcomes)} parts were measured"
-    described = _described(settings.output_dir)
+    described = _described(settings.output_dir, outcomes)
     brief = {"parts": {o.part: o.failure or "done" for o in outcomes}}
     return Finding(described, answer, {"parts": outcomes}, brief)
 
@@ -132,9 +133,9 @@ def _changes(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
 
 
-def _described(output_dir: Path) -> dict[str, Any]:
-    """The device as the part "environment" found it, because this process has not used it."""
-    path = output_dir / "gpu-environment.json"
-    if path.exists():
-        return json.loads(path.read_text())["result"]["device"]
+def _described(output_dir: Path, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The device as the part "environment" found it now, because this process has not used it."""
+    name = "gpu-environment.json"
+    if any(name in outcome.files for outcome in outcomes):
+        return json.loads((output_dir / name).read_text())["result"]["device"]
     return {"kind": "unknown device", "runtime": "unknown"}

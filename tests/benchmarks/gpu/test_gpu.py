@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.common.command import run
 from benchmarks.gpu import PARTS, Settings, part, parts
-from benchmarks.gpu.parts import Part, commands, run_part
+from benchmarks.gpu.parts import Outcome, Part, commands, run_part
 
 
 def test_every_part_has_a_command(tmp_path):
@@ -47,6 +47,15 @@ def test_no_part_overwrites_the_files_of_another(tmp_path):
         if "--output-dir" in part.arguments
     ]
     assert len(places) == len(set(places)) == 3
+
+
+def test_the_device_of_an_earlier_run_is_not_that_of_this_one(tmp_path):
+    old = {"result": {"device": {"kind": "of yesterday", "runtime": "cuda"}}}
+    (tmp_path / "gpu-environment.json").write_text(json.dumps(old))
+    flags = Outcome("flags", 1.0, None, ("gpu-flags.json",), "python")
+    assert parts._described(tmp_path, [flags])["kind"] == "unknown device"
+    own = flags._replace(files=("gpu-environment.json",))
+    assert parts._described(tmp_path, [own])["kind"] == "of yesterday"
 
 
 def test_the_command_runs_the_other_parts_after_one_that_failed(tmp_path, monkeypatch, capsys):
