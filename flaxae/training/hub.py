@@ -1,16 +1,19 @@
 """Process 0 as the center of the star of `wire.py`."""
 
 import contextlib
+import logging
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from flaxae.training import wire
+from flaxae.training import signs, wire
 from flaxae.training.links import Reader, send
-from flaxae.training.wire import Failure, Wire, logger
+from flaxae.training.wire import Failure, Wire
+
+logger = logging.getLogger("flaxae.processes")
 
 
 class _Late(NamedTuple):
@@ -29,16 +32,16 @@ class Hub(Wire):
         patience: float,
         on_failure: Callable[[Failure], None],
     ) -> None:
-        super().__init__(0, names, on_failure)
+        super().__init__(0, names, sockets, patience, on_failure)
         self._sockets = sockets
-        self._patience = patience  # seconds
         self._lock = threading.RLock()
         self._pending: dict[str, _Late] = {}
-        self._noted: dict[str | int, float] = {}  # seconds before the next note, by whom or what
-        self._heard = dict.fromkeys(sockets, time.monotonic())  # when each last said anything
+        self._noted: dict[str, float] = {}  # seconds before the next note
         self._said_goodbye: set[int] = set()
         self._gone: set[int] = set()  # whose connection has ended
+        self._is_ending = False
         threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._live, daemon=True).start()
 
     def fail(self, status: int, line: str) -> None:
         self._is_over = True
@@ -64,15 +67,18 @@ class Hub(Wire):
             self._tell({"key": key, "values": values})
         self._complete(key, values)
 
-    def _tell(self, message: dict[str, Any], but: int | None = None) -> None:
+    def _tell(self, message: dict[str, Any], to: Iterable[int] | None = None) -> None:
         with self._lock:
-            for index, link in self._sockets.items():
-                if index != but and index not in self._gone:
+            for index in self._sockets if to is None else to:
+                if index not in self._gone:
                     with contextlib.suppress(OSError):  # its end is noticed where it is read
-                        send(link, message)
+                        send(self._sockets[index], message)
+
+    def _send_sign(self) -> None:
+        self._tell({"alive": True}, self._signs.lately())
 
     def _tell_failure(self, failure: Failure, but: int | None) -> None:
-        self._tell({"failed": failure._asdict()}, but)
+        self._tell({"failed": failure._asdict()}, [i for i in self._sockets if i != but])
         self._await_ends()
 
     def _await_ends(self, seconds: float = 3.0) -> None:
@@ -98,12 +104,11 @@ class Hub(Wire):
                     self._gone.add(index)
                     self._lost(index)
             self._look_for_late()
-            self._look_for_silent()
+            self._look_for_silent(self._said_goodbye | self._gone, self._known_late())
         selector.close()
 
     def _received(self, index: int, message: dict[str, Any]) -> None:
-        self._heard[index] = time.monotonic()
-        self._noted.pop(index, None)
+        self._signs.heard(index)
         if "key" in message:
             self._arrived(index, message["key"], message["value"], message["patient"])
         elif "failed" in message:
@@ -117,9 +122,10 @@ class Hub(Wire):
         line = f"{self.names[index]} is gone without a word: killed, or its machine is lost"
         self._end_all(Failure(1, line), but=index)
 
-    def _end_all(self, failure: Failure, but: int | None) -> None:
-        if self._is_over:
+    def _end_all(self, failure: Failure, but: int | None = None) -> None:
+        if self._is_over or self._is_ending:
             return
+        self._is_ending = True
 
         # In a thread of its own, because this one sees the others leave.
         def end() -> None:
@@ -138,26 +144,12 @@ class Hub(Wire):
             names = ", ".join(self.names[index] for index in lacking[:5]) + more
             if not late.patient and waited > self._patience:
                 self._give_up(f"{names} did not come to '{what}'", self._patience)
-            elif waited > self._noted.get(key, wire.FIRST_NOTE):
+            elif waited > self._noted.get(key, signs.FIRST_NOTE):
                 self._noted[key] = 2 * waited
                 logger.info("waiting for %s at '%s', %.0f seconds so far", names, what, waited)
 
-    def _look_for_silent(self) -> None:
-        """Of a process that is stopped within a step, this one waits in the step's sum."""
+    def _known_late(self) -> set[int]:
+        """Those of whom `_look_for_late` tells."""
         with self._lock:
             arrived = [late.values.keys() for late in self._pending.values()]
-        known = {index for index in self._heard if any(index not in keys for keys in arrived)}
-        patience = max(self._patience, 5 * wire.SIGN)
-        for index in self._heard.keys() - self._said_goodbye - self._gone:
-            silent, name = time.monotonic() - self._heard[index], self.names[index]
-            if self._is_over:
-                return
-            if silent > patience:
-                self._give_up(f"{name} gave no sign of life", patience)
-            elif index not in known and silent > self._noted.get(index, wire.FIRST_NOTE):
-                self._noted[index] = 2 * silent
-                logger.info("waiting for %s, no sign of life for %.0f seconds", name, silent)
-
-    def _give_up(self, what: str, seconds: float) -> None:
-        line = f"{what} within {seconds / 60:g} minutes; --wait-minutes gives more"
-        self._end_all(Failure(1, line), but=None)
+        return {index for index in self._sockets if any(index not in keys for keys in arrived)}

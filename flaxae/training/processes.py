@@ -224,7 +224,7 @@ def _connect(
         port, token = json.loads(client.blocking_key_value_get(_HUB, int(1000 * seconds)))
         host = address.rpartition(":")[0].strip("[]")
         link, names = links.connect((host, port), index, token, name, seconds)
-        return Spoke(link, index, names, on_failure)
+        return Spoke(link, index, names, seconds, on_failure)
     except (OSError, KeyError, RuntimeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise RunError(f"{name} cannot connect to process 0 at {address} ({reason})") from error

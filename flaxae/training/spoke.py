@@ -1,9 +1,9 @@
 """Every process but 0 in the star of `wire.py`."""
 
 import contextlib
+import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +20,10 @@ class Spoke(Wire):
         link: socket.socket,
         index: int,
         names: list[str],
+        patience: float,
         on_failure: Callable[[Failure], None],
     ) -> None:
-        super().__init__(index, names, on_failure)
+        super().__init__(index, names, [0], patience, on_failure)
         self._link = link
         self._sending = threading.Lock()  # a message is sent as a whole
         threading.Thread(target=self._listen, daemon=True).start()
@@ -39,10 +40,13 @@ class Spoke(Wire):
     def _give(self, key: str, value: Any, patient: bool) -> None:
         self._tell({"key": key, "value": value, "patient": patient})
 
-    def _live(self) -> None:
-        while not self._is_over:
+    def _send_sign(self) -> None:
+        if self._signs.lately():
             self._tell({"alive": True})
-            time.sleep(wire.SIGN)
+
+    def _end_all(self, failure: Failure) -> None:
+        self._tell({"failed": failure._asdict()})
+        self._end(failure)
 
     def _tell(self, message: dict[str, Any]) -> None:
         # The end of the connection is noticed where it is read.
@@ -51,16 +55,24 @@ class Spoke(Wire):
 
     def _listen(self) -> None:
         reader = Reader(self._link)
-        while True:
-            for message in reader.messages():
-                if message is None:
-                    self._link.close()
-                    line = f"{self.names[0]} is gone without a word: killed, or its machine is lost"
-                    self._end(Failure(1, line))
-                    return
-                if "values" in message:
-                    self._complete(message["key"], message["values"])
-                elif "failed" in message:
-                    self._end(Failure(**message["failed"]))
-                elif "bye" in message:
-                    self._is_over = True
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link, selectors.EVENT_READ)
+            is_connected = True
+            while is_connected:
+                for message in reader.messages() if selector.select(wire.TICK) else ():
+                    is_connected = message is not None
+                    self._received(message)
+                self._look_for_silent()
+        self._link.close()
+
+    def _received(self, message: dict[str, Any] | None) -> None:
+        self._signs.heard(0)
+        if message is None:
+            line = f"{self.names[0]} is gone without a word: killed, or its machine is lost"
+            self._end(Failure(1, line))
+        elif "values" in message:
+            self._complete(message["key"], message["values"])
+        elif "failed" in message:
+            self._end(Failure(**message["failed"]))
+        elif "bye" in message:
+            self._is_over = True

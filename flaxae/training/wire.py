@@ -6,17 +6,15 @@ ends without a word is lost, which all others then know at once. One that is sto
 connection, so each process also gives a sign of life every few seconds.
 """
 
-import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
-logger = logging.getLogger("flaxae.processes")
+from flaxae.training import signs
 
-TICK = 0.5  # seconds between two looks at who is late
-FIRST_NOTE = 10.0  # seconds; the next notes come after twice the time each
-SIGN = 2.0  # seconds between two signs of life
+TICK = 0.5  # seconds between two looks at who is late or silent
 
 
 class Failure(NamedTuple):
@@ -29,14 +27,24 @@ class Failure(NamedTuple):
 class Wire:
     """What a process has of the star. All processes ask for the same names in the same order.
 
-    `on_failure` is called in a thread, once, when another process has failed.
+    `patience` is for how many seconds one that is late or silent is waited for. `on_failure` is
+    called in a thread, once, when another process has failed.
     """
 
-    def __init__(self, index: int, names: list[str], on_failure: Callable[[Failure], None]) -> None:
+    def __init__(
+        self,
+        index: int,
+        names: list[str],
+        others: Iterable[int],
+        patience: float,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
         self.index = index
         self.count = len(names)
         self.names = names  # of all processes, for messages
+        self._patience = patience
         self._on_failure = on_failure
+        self._signs = signs.SignsOfLife(others)  # of those to which this process is connected
         self._asked: Counter[str] = Counter()
         self._answers: dict[str, list[Any]] = {}
         self._changed = threading.Condition()
@@ -73,6 +81,33 @@ class Wire:
 
     def _give(self, key: str, value: Any, patient: bool) -> None:
         raise NotImplementedError
+
+    def _send_sign(self) -> None:
+        """Sends a sign of life to those that were heard lately."""
+        raise NotImplementedError
+
+    def _end_all(self, failure: Failure) -> None:
+        """Ends this process and all others."""
+        raise NotImplementedError
+
+    def _live(self) -> None:
+        """Gives signs of life, in a thread of its own."""
+        while not self._is_over:
+            self._send_sign()
+            time.sleep(signs.SIGN)
+
+    def _look_for_silent(self, but: Collection[int] = (), known: Collection[int] = ()) -> None:
+        """Of a process that is stopped within a step, the others wait in the step's sum."""
+        if self._is_over:
+            return
+        patience = max(self._patience, 5 * signs.SIGN)
+        name = self._signs.look(self.names, patience, but, known)
+        if name is not None:
+            self._give_up(f"{name} gave no sign of life", patience)
+
+    def _give_up(self, what: str, seconds: float) -> None:
+        line = f"{what} within {seconds / 60:g} minutes; --wait-minutes gives more"
+        self._end_all(Failure(1, line))
 
     def _complete(self, key: str, values: list[Any]) -> None:
         with self._changed:

@@ -222,17 +222,25 @@ def test_without_a_launcher_the_flags_are_asked_for(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "seconds", [pytest.param(12, id="12 s"), pytest.param(60, id="60 s", marks=pytest.mark.slow)]
+    ("process", "seconds"),
+    [
+        pytest.param(1, 12, id="12 s"),
+        pytest.param(1, 60, id="60 s", marks=pytest.mark.slow),
+        pytest.param(0, 15, id="process 0", marks=pytest.mark.slow),
+    ],
 )
-def test_one_that_sleeps_is_waited_for_with_a_message(dataset, together, tmp_path, seconds):
+def test_one_that_sleeps_is_waited_for_and_named(dataset, together, tmp_path, process, seconds):
     workdir = tmp_path / "run"
     two = together(2, *train(dataset, workdir, 40))
+
+    def notes():
+        return two.err(0) if process else (workdir / "logs" / "process-1.txt").read_text()
+
     wait_for(lambda: len(records(workdir)) > 1, 150)
-    two.kill(1, signal.SIGSTOP)
+    two.kill(process, signal.SIGSTOP)
     try:
         time.sleep(seconds)
-        note = "note: waiting for process 1 of 2"
-        wait_for(lambda: note in two.err(0), 60, lambda: two.out(0) + two.err(0))
+        wait_for(lambda: f"waiting for process {process} of 2" in notes(), 60, notes)
     finally:
-        two.kill(1, signal.SIGCONT)
+        two.kill(process, signal.SIGCONT)
     assert two.statuses(120)[0] == [0, 0], two.err(0) + two.err(1)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from flaxae.errors import InputError
-from flaxae.training import ProcessesConfig, links, wire
+from flaxae.training import ProcessesConfig, links, signs, wire
 from flaxae.training.hub import Hub
 from flaxae.training.spoke import Spoke
 
@@ -25,7 +25,7 @@ class Star:
         hub_ends = {index: pair[0] for index, pair in pairs.items()}
         self.ends: list[wire.Wire] = [Hub(hub_ends, NAMES, patience, self.failures[0].append)]
         for index, (_, link) in pairs.items():
-            self.ends.append(Spoke(link, index, NAMES, self.failures[index].append))
+            self.ends.append(Spoke(link, index, NAMES, patience, self.failures[index].append))
         self.links = {index: pair[1] for index, pair in pairs.items()}
 
     def close(self):
@@ -124,7 +124,7 @@ def test_a_regular_end_is_no_failure(star):
 
 def test_who_is_late_is_said_and_then_given_up(monkeypatch, caplog):
     monkeypatch.setattr(wire, "TICK", 0.02)
-    monkeypatch.setattr(wire, "FIRST_NOTE", 0.05)
+    monkeypatch.setattr(signs, "FIRST_NOTE", 0.05)
     star = Star(patience=0.4)
     with caplog.at_level(logging.INFO, "flaxae.processes"):
         star.ends[1].ask("the first step", None, patient=False)
@@ -146,21 +146,53 @@ def test_a_patient_question_is_not_given_up(monkeypatch):
     star.close()
 
 
-def test_one_that_is_silent_is_named_and_then_given_up(monkeypatch, caplog):
+@pytest.fixture
+def short(monkeypatch):
+    """A star that gives up one that is silent after a second."""
     monkeypatch.setattr(wire, "TICK", 0.02)
-    monkeypatch.setattr(wire, "SIGN", 0.02)
-    monkeypatch.setattr(wire, "FIRST_NOTE", 0.2)
-    caplog.set_level(logging.INFO, logger="flaxae.processes")
+    monkeypatch.setattr(signs, "SIGN", 0.02)
+    monkeypatch.setattr(signs, "FIRST_NOTE", 0.2)
     star = Star(patience=1.0)
+    yield star
+    star.close()
+
+
+def test_one_that_is_silent_is_named_and_then_given_up(short, caplog):
+    caplog.set_level(logging.INFO, logger="flaxae.processes")
     time.sleep(0.5)
     assert "no sign" not in caplog.text  # nobody is asked for anything, and all live
-    star.ends[2]._is_over = True  # its signs end, as those of a stopped process
-    failure = star.told(1)
+    short.ends[2]._is_over = True  # its signs end, as those of a stopped process
+    failure = short.told(1)
     assert failure.status == 1
     assert failure.line.startswith("process 2 of 3 (c) gave no sign of life within 0.01")
     assert any(m.startswith("waiting for process 2 of 3 (c), no sign") for m in caplog.messages)
     assert not any("process 1" in message for message in caplog.messages)
-    star.close()
+    assert not any("process 0" in message for message in caplog.messages)
+
+
+def test_the_others_give_up_process_0_too(short, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="flaxae.processes")
+    monkeypatch.setattr(short.ends[0], "_tell", lambda *message: None)
+    for index in (1, 2):
+        assert short.told(index).line.startswith("process 0 of 3 (a) gave no sign of life within")
+    assert any(m.startswith("waiting for process 0 of 3 (a), no sign") for m in caplog.messages)
+
+
+def test_time_in_which_a_process_was_stopped_itself_does_not_count(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="flaxae.processes")
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    others = signs.SignsOfLife([1])
+    for now[0] in (0.5, 1.0, 1000.0, 1000.5):
+        assert others.look(NAMES, 5.0, (), ()) is None
+    assert others.lately() == [1]
+    for now[0] in range(1001, 1004):
+        assert others.look(NAMES, 5.0, (), ()) is None
+    now[0] = 1004.0
+    assert others.look(NAMES, 5.0, (), ()) == NAMES[1]
+    others.heard(1)
+    now[0] = 1005.0
+    assert others.look(NAMES, 5.0, (), ()) is None
 
 
 def test_strangers_are_not_let_in():
