@@ -119,6 +119,16 @@ def add_rows(grads: Any, row_grads: Any) -> Any:
     return unflatten_dict({**flat, **added})
 
 
+def times_one(params: Any, rng: Rng) -> Any:
+    """`params`, the kernels of convolutions as products with a 1 that XLA does not know.
+
+    XLA makes what has equal shapes and shares an operand in one kernel of a GPU: here the copies in
+    the order of the GPU's library.
+    """
+    one = (jnp.maximum(jax.random.key_data(rng)[0], 1) > 0).astype(jnp.float32)
+    return jax.tree.map(lambda p: p * one if p.ndim == 4 else p, params)
+
+
 def as_vector(
     tree: Any, kernels: Literal["HWIO", "OHWI"]
 ) -> tuple[Float[Array, " numbers"], Callable[[Array], Any]]:
@@ -151,10 +161,13 @@ def train_step(
 
     `joined` makes the gradients one vector before they are used, which takes fewer kernels. In a
     loop of steps, `looped`, XLA keeps the kernels in the order of a GPU's library, OHWI; the vector
-    then has it too, so that the gradients are not transposed.
+    then has it too, so that the gradients are not transposed. In a step alone the kernels are
+    transposed, those of equal shape together.
     """
     keys = Keys(*jax.random.split(jax.random.fold_in(rng, state.step)))
-    values, grads = sums(state, batch, keys)
+    alone = joined and not looped
+    read = state.replace(params=times_one(state.params, rng)) if alone else state
+    values, grads = sums(read, batch, keys)
     examples = values["examples"]
     restore = None
     if joined:

@@ -26,6 +26,7 @@ from flaxae.training.step import (
     eval_step,
     gradient_sums,
     many_steps,
+    times_one,
     to_float,
     train_step,
 )
@@ -99,6 +100,17 @@ def test_joined_gradients_are_the_same(tiny_splits, examples):
                 np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
             np.testing.assert_allclose(metrics.grad_norm, expected.grad_norm, rtol=1e-5)
             np.testing.assert_allclose(metrics.values["loss"], expected.values["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_kernels_times_one_are_the_kernels(seed):
+    params = new_state().params
+    times = jax.jit(times_one)
+    products = times(params, jax.random.key(seed))
+    jax.tree.map(np.testing.assert_array_equal, products, params)
+    # XLA does not know the one, so the products are in the program.
+    text = times.lower(params, jax.random.key(seed)).compile().as_text()
+    assert "multiply" in text
 
 
 @pytest.mark.parametrize(("kernels", "first"), [("HWIO", [0, 1, 2]), ("OHWI", [0, 5, 10])])

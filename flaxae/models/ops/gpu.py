@@ -333,6 +333,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def _convolve(
     x: Pixels, kernel: Kernel, stride: int, pads: str | tuple[tuple[int, int], ...]
 ) -> Pixels:
+    # XLA calls cuDNN for the gradients only where the kernel is not computed in the same operation.
+    kernel = lax.optimization_barrier(kernel)
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
