@@ -3,9 +3,10 @@
 import os
 import tempfile
 
+from tests.fixtures.compiling import xla_flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Small arrays: compiling takes longer than computing.
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = xla_flags()
 # Nothing is compiled twice, whichever tests ask for it.
 cache = tempfile.TemporaryDirectory(prefix="flaxae-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.faults.process import ROOT, Ended, Running, Template, start
+from tests.fixtures.compiling import xla_flags
 
 SMALL = ["--filters", "3", "2", "--batch-size", "16", "--no-report"]
 TRAIN = ["train", "--dataset", "photos/", "--workdir", "run", *SMALL, "--schedule-epochs", "4"]
@@ -229,7 +230,7 @@ def _environment(folder: Path, shared: Path) -> dict[str, str]:
         "MPLCONFIGDIR": str(shared / "matplotlib"),
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": xla_flags(),
         "JAX_COMPILATION_CACHE_DIR": str(shared / "xla"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
