@@ -43,9 +43,9 @@ def train(shape: Shape, batch: int, seconds: float, repeats: int) -> dict[str, A
 
     The first, of three steps, tells the rate, and so how many images the others take.
     """
-    rate = _rates(shape, batch, steps=3, epochs=2)[0][-1]
+    rate = rates_and_weights(shape, batch, steps=3, epochs=2)[0][-1]
     steps = max(3, int(rate * seconds / batch))
-    rates, weights = _rates(shape, batch, steps, 1 + repeats)
+    rates, weights = rates_and_weights(shape, batch, steps, 1 + repeats)
     return {
         "shape": str(shape),
         "batch": batch,
@@ -57,7 +57,7 @@ def train(shape: Shape, batch: int, seconds: float, repeats: int) -> dict[str, A
     }
 
 
-def _rates(shape: Shape, batch: int, steps: int, epochs: int) -> tuple[list[float], int]:
+def rates_and_weights(shape: Shape, batch: int, steps: int, epochs: int) -> tuple[list[float], int]:
     """Images a second of each epoch, and the number of weights."""
     generator = np.random.default_rng(0)
     sizes = {"train": steps * batch, "validation": batch, "test": batch}
