@@ -27,7 +27,7 @@ from tests.faults.process import ROOT
 from tests.faults.stage import Lost, Skipped, Stage, make_png
 
 PACKAGES = ("jax", "flax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-QUICK = {"kills": 8, "damage": 36, "resources": 14, "signals": 6, "bad-input": 60}
+QUICK = {"kills": 6, "damage": 18, "resources": 8, "signals": 4, "bad-input": 30}
 ALL = 1_000_000
 
 
