@@ -1,4 +1,4 @@
-"""kill -9 at random moments of train, embed, evaluate and the preparation of a store.
+"""kill -9 at random moments of train, embed, evaluate, and of preparing a store or a dataset.
 
 The moment is a fraction of the time that an undisturbed process takes, from the case's name and the
 seed. What is killed is a real process; the same command is then run again, and everything that it
@@ -19,12 +19,13 @@ from tests.faults.judge import (
     check_success,
 )
 from tests.faults.process import Running
-from tests.faults.stage import EMBED, EVALUATE, SECONDS, WHOLE, Lost, Stage, remove
+from tests.faults.stage import DIGITS, EMBED, EVALUATE, SECONDS, WHOLE, Lost, Stage, remove
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
     """`count` kills, in turn of each command."""
     acts = {"train": _train, "prepare": _prepare, "embed": _embed, "evaluate": _evaluate}
+    acts |= {"dataset": _dataset}
     for number in range(count):
         name = [*acts][number % len(acts)]
         title = f"kills/{name}/{number:03}"
@@ -78,3 +79,14 @@ def _prepare(stage: Stage, moment: float) -> None:
     if stage.tree("prepared") != stage.expected["prepared"]:
         raise Lost("the store has other bytes than undisturbed")
     check_clean(stage, "prepared")
+
+
+def _dataset(stage: Stage, moment: float) -> None:
+    remove(stage.path("tfds"))
+    _killed(stage, stage.start(*DIGITS), "dataset", moment)
+    ended = stage.run(*DIGITS)
+    check_success(ended)
+    check_numbers(stage, ended, "digits")
+    check_clean(stage, "digits", "tfds")
+    if not list(stage.path("tfds").rglob("flaxae_sha256.json")):
+        raise Lost("the dataset has no seal")

@@ -114,6 +114,8 @@ class Stage:
         self.measure("embed", self.start(*EMBED))
         self.measure("prepare", self.prepare())
         self.expected["prepared"] = self.tree("prepared")
+        remove(self.path("tfds"))
+        self.measure("dataset", self.start(*DIGITS))
         self.restore()
 
     def measure(self, name: str, running: Running) -> None:

@@ -164,14 +164,23 @@ def _download_and_prepare(builder: Any, downloads: Path, manual_dir: Path | None
             "or give the official files by --manual-dir"
         ) from error
     _forget(downloads)  # the prepared dataset holds all of it
-    folder = Path(builder.data_dir)
+    _seal(Path(builder.data_dir))
+
+
+def _seal(folder: Path) -> None:
     write_atomically(folder / seal.NAME, seal.seal_of(folder))
 
 
 def _require_seal(folder: Path) -> None:
-    """Raises InputError if a sealed dataset has changed; earlier versions made no seal."""
-    what = seal.damage(folder) if (folder / seal.NAME).exists() else None
-    if what is not None:
+    """Raises InputError if a sealed dataset has changed.
+
+    One without a seal is sealed as it is: it is of an earlier version, or of a process that was
+    killed between preparing and sealing.
+    """
+    if not (folder / seal.NAME).exists():
+        with contextlib.suppress(OSError):  # in a folder that this user may only read
+            _seal(folder)
+    elif (what := seal.damage(folder)) is not None:
         raise _damaged(folder, what)
 
 

@@ -20,8 +20,9 @@ class ImageFile:
     """Rows of uint8 images [N, H, W, C] in a file, from the byte `offset` on.
 
     `folder` is the entry's. A file of more than half of the available memory is read row by row,
-    and so is one outside the entry, because a map of a file that somebody cuts off ends the
-    process. Others are mapped, which is faster for rows that the system's cache already holds.
+    and so is one outside the entry, which its owner may cut off at any moment: a read of a map
+    would end the process. Others are mapped, which is faster for rows that the system's cache
+    already holds, and their size is looked at before each read.
     """
 
     def __init__(
@@ -38,11 +39,11 @@ class ImageFile:
         size = shape[0] * self.row_bytes
         if path.stat().st_size < offset + size:
             raise ValueError(f"{path} is shorter than its images")
-        self._descriptor: int | None = None
+        self._end = offset + size
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._is_own = path.parent == folder
         self._mapped: np.ndarray | None = None
-        if path.parent != folder or size > available_memory() / 2:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        else:
+        if self._is_own and size <= available_memory() / 2:
             self._mapped = np.memmap(path, np.uint8, "r", offset, shape)
 
     def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n height width channels"]:
@@ -51,19 +52,24 @@ class ImageFile:
         Raises:
             RunError: their bytes are not those that were written.
         """
+        if os.fstat(self._descriptor).st_size < self._end:
+            raise self._cut_off()
         blocks = rows // self._block_rows
         if not self._checked[blocks].all():
             for block in np.unique(blocks):
                 self._check(int(block))
         if self._mapped is not None:
             return self._mapped[rows]
-        assert self._descriptor is not None
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for image, row in zip(images, rows.tolist(), strict=True):
             at = self._offset + row * self.row_bytes
             if os.preadv(self._descriptor, [image.data], at) != self.row_bytes:
-                raise RunError(f"{self.path} was cut off while it was read")
+                raise self._cut_off()
         return images
+
+    def _cut_off(self) -> RunError:
+        next_start = "; the next start decodes the images anew" if self._is_own else ""
+        return RunError(f"{self.path} was cut off while it was read{next_start}")
 
     def _check(self, block: int) -> None:
         if self._checked[block]:
@@ -82,7 +88,6 @@ class ImageFile:
         """The bytes of a block; a map would read far more of a file that is not cached."""
         if self._mapped is not None:
             return np.ascontiguousarray(self._mapped[first : first + self._block_rows]).data
-        assert self._descriptor is not None
         last = min(first + self._block_rows, self.shape[0])
         size, at = (last - first) * self.row_bytes, self._offset + first * self.row_bytes
         return os.pread(self._descriptor, size, at)

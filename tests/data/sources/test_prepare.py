@@ -182,11 +182,13 @@ def test_a_prepared_file_that_is_another_one_is_told(prepared, how):
     assert prepare.prepare("mnist_5k", prepared, None).split_sizes["validation"] == 400
 
 
-def test_what_earlier_versions_prepared_has_no_seal_and_is_taken(prepared):
+def test_what_has_no_seal_is_taken_and_sealed(prepared):
+    """It is of an earlier version, or of a process that was killed before it sealed."""
     kept = prepared / "mnist_5k" / "1.0.0" / "flaxae_sha256.json"
     content = kept.read_bytes()
     kept.unlink()
     try:
         assert prepare.prepare("mnist_5k", prepared, None).split_sizes["train"] == 3600
+        assert kept.read_bytes() == content
     finally:
         kept.write_bytes(content)

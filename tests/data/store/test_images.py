@@ -1,3 +1,4 @@
+import os
 import zlib
 
 import numpy as np
@@ -78,11 +79,14 @@ def test_checksums_are_those_of_zlib_however_the_images_come(size):
     assert found.values().tolist() == expected
 
 
-def test_a_file_that_is_cut_off_while_it_is_open_is_an_error_and_no_signal(tmp_path):
+@pytest.mark.parametrize("folder", [".", "entry"], ids=["mapped", "in place"])
+@pytest.mark.parametrize("size", [0, 5000, IMAGES.nbytes - 1])
+def test_a_file_that_is_cut_off_while_it_is_open_is_an_error_and_no_signal(tmp_path, folder, size):
     path = tmp_path / "scans.u8"
     path.write_bytes(IMAGES.tobytes())
     sums = checksums(path, IMAGES.shape, 0)
-    file = ImageFile(tmp_path / "entry", path, IMAGES.shape, 0, sums)
-    path.write_bytes(b"")
-    with pytest.raises(RunError, match=r"scans\.u8"):
-        StoredImages(file, ROWS)[:5]
+    images = StoredImages(ImageFile(tmp_path / folder, path, IMAGES.shape, 0, sums), ROWS)
+    assert np.array_equal(images[:5], IMAGES[ROWS[:5]])
+    os.truncate(path, size)
+    with pytest.raises(RunError, match=r"scans\.u8 was cut off while it was read"):
+        images[:5]
