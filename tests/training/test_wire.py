@@ -180,6 +180,7 @@ def test_the_others_give_up_process_0_too(short, monkeypatch, caplog):
 
 def test_time_in_which_a_process_was_stopped_itself_does_not_count(monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="flaxae.processes")
+    monkeypatch.setattr(signs, "FIRST_NOTE", 3.5)
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     others = signs.SignsOfLife([1])
@@ -188,9 +189,11 @@ def test_time_in_which_a_process_was_stopped_itself_does_not_count(monkeypatch, 
     assert others.lately() == [1]
     for now[0] in range(1001, 1004):
         assert others.look(NAMES, 5.0, (), ()) is None
+    assert others.lately() == []  # no more signs are sent to it
     now[0] = 1004.0
     assert others.look(NAMES, 5.0, (), ()) == NAMES[1]
     others.heard(1)
+    assert others.lately() == [1]
     now[0] = 1005.0
     assert others.look(NAMES, 5.0, (), ()) is None
 
