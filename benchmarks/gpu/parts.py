@@ -97,7 +97,8 @@ def run_parts(settings: Settings) -> Finding:
     answer = f"{done} of {len(outcomes)} parts were measured"
     described = _described(settings.output_dir, outcomes)
     brief = {"parts": {o.part: o.failure or "done" for o in outcomes}}
-    return Finding(described, answer, {"parts": outcomes}, brief)
+    failure = "" if done else "no part was measured"
+    return Finding(described, answer, {"parts": outcomes}, brief, failure=failure)
 
 
 def run_part(name: str, part: Part, left: float, output_dir: Path) -> Outcome:

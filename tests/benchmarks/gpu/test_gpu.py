@@ -69,3 +69,11 @@ def test_the_command_runs_the_other_parts_after_one_that_failed(tmp_path, monkey
     assert last["parts"] == {"steps": "broken", "flags": "done"}
     written = json.loads((tmp_path / "gpu-flags.json").read_text())
     assert written["result"]["rows"]["as XLA has it"]["seconds_per_step"]["median"] > 0
+
+
+def test_nothing_measured_is_a_failure(tmp_path, monkeypatch, capsys):
+    broken = {"steps": Part(("-c", "raise SystemExit('broken')"), 60)}
+    monkeypatch.setattr(parts, "commands", lambda output_dir, smoke: broken)
+    flags = ["--smoke", "--parts", "steps", "--output-dir", str(tmp_path)]
+    assert run(Settings, flags) == 1
+    assert "no part was measured" in capsys.readouterr().err
