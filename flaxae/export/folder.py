@@ -24,6 +24,8 @@ class Extras(NamedTuple):
 
 
 NO_EXTRAS = Extras()
+_INSIDE = ".flaxae-partial"  # the scratch folder of a mount point
+_OF_MOUNTS = (_INSIDE, "lost+found")  # which a mount point may hold beside its files
 
 
 def resolved(folder: Path) -> Path:
@@ -52,7 +54,8 @@ def replace_folder(
     If the block fails, or SIGINT or SIGTERM ends it, `target` is unchanged and the scratch folder
     is removed. SIGKILL may leave the hidden scratch folder behind. Between the two renames it may
     also leave the complete old folder under a hidden name and no `target`. The next call restores
-    the old folder and removes such leftovers.
+    the old folder and removes such leftovers. A mount point cannot be renamed, so its files are
+    replaced one by one, and a kill between them leaves old and new ones.
 
     Raises:
         InputError: `target` holds other files than an earlier export, or cannot be written.
@@ -61,12 +64,12 @@ def replace_folder(
     refuse_foreign(target, names, marked, overwrite, extras)
     missing = [parent for parent in target.parents if not parent.exists()]
     try:
-        with _exit_on_sigterm(), _locked(_hidden(target, "partial")) as scratch:
+        with _exit_on_sigterm(), _locked(_scratch(target)) as scratch:
             _recover(target)
             yield scratch
             for path in [*scratch.rglob("*"), scratch]:
                 _sync(path)
-            _swap(scratch, target)
+            (_move_into if scratch.parent == target else _swap)(scratch, target)
     except BaseException:
         for parent in missing:
             with contextlib.suppress(OSError):  # another process may have put files there
@@ -89,7 +92,7 @@ def refuse_foreign(
     """
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; give a folder as --output-dir")
-    found = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    found = _names(target)
     foreign = sorted(filter(None, (_foreign(target / name, names, extras) for name in found)))
     absent = sorted(set(names) - found)
     if not found or (overwrite and not foreign):
@@ -107,6 +110,12 @@ def refuse_foreign(
         f"{printable(target)} is no earlier export: it {difference}; nothing was changed; "
         f"give another --output-dir, or {advice}"
     )
+
+
+def _names(target: Path) -> set[str]:
+    """What a folder holds, but for what belongs to a mount point."""
+    found = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    return found - set(_OF_MOUNTS) if os.path.ismount(target) else found
 
 
 def _foreign(path: Path, names: Collection[str], extras: Extras) -> str | None:
@@ -183,6 +192,28 @@ def _swap(scratch: Path, target: Path) -> None:
         raise
     _sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _move_into(scratch: Path, target: Path) -> None:
+    """Replaces the files of a mount point; what the new ones do not replace goes last."""
+    new, old = {path.name for path in scratch.iterdir()}, _names(target)
+    for name in sorted(new):
+        _remove_folder(target / name)
+        (scratch / name).replace(target / name)
+    for name in old - new:
+        _remove_folder(target / name)
+        (target / name).unlink(missing_ok=True)
+    scratch.rmdir()
+    _sync(target)
+
+
+def _remove_folder(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def _scratch(target: Path) -> Path:
+    return target / _INSIDE if os.path.ismount(target) else _hidden(target, "partial")
 
 
 def _hidden(target: Path, purpose: str) -> Path:

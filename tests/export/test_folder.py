@@ -231,3 +231,62 @@ def test_leftovers_of_a_kill_with_pictures_are_removed(tmp_path):
 def test_an_unwritable_folder_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"cannot be written .*give another --output-dir"):
         write(Path("/proc/flaxae/t"), "new")
+
+
+@pytest.fixture
+def mounted(target, monkeypatch):
+    """A mount point: nothing can rename it."""
+    monkeypatch.setattr(folder.os.path, "ismount", lambda path: Path(path) == target)
+    rename = Path.rename
+    busy = OSError(16, "Device or resource busy")
+
+    def renamed(path, to):
+        if target in (path, Path(to)):
+            raise busy
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    (target / "lost+found").mkdir()
+    return target
+
+
+def test_a_mount_point_gets_its_files_one_by_one(mounted):
+    write(mounted, "new")
+    assert state(mounted.parent) == NEW
+    assert sorted(path.name for path in mounted.iterdir()) == ["a", "b", "lost+found"]
+
+
+def test_extra_files_of_a_mount_point_are_replaced_too(mounted):
+    with_extras(mounted, "old", ("0.png", "1.png"))
+    with_extras(mounted, "new", ("2.png",))
+    assert [path.name for path in (mounted / "maps").iterdir()] == ["2.png"]
+    with replace_folder(mounted, NAMES, extras=Extras(("c",), ("maps",))) as scratch:
+        for name in NAMES:
+            (scratch / name).write_text("plain")
+    assert state(mounted.parent) == {"t/a": "plain", "t/b": "plain"}
+
+
+def test_a_mount_point_is_unchanged_if_the_block_fails(mounted):
+    def fail():
+        with replace_folder(mounted, NAMES) as scratch:
+            (scratch / "a").write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert state(mounted.parent) == OLD
+    assert sorted(path.name for path in mounted.iterdir()) == ["a", "b", "lost+found"]
+
+
+def test_leftovers_of_a_kill_in_a_mount_point_are_removed(mounted):
+    (mounted / ".flaxae-partial").mkdir()
+    (mounted / ".flaxae-partial" / "a").write_text("half")
+    write(mounted, "new")
+    assert state(mounted.parent) == NEW
+
+
+def test_a_stranger_in_a_mount_point_is_refused_and_kept(mounted):
+    (mounted / "letter").write_text("dear")
+    with pytest.raises(InputError, match="it holds letter"):
+        write(mounted, "new")
+    assert state(mounted.parent) == {**OLD, "t/letter": "dear"}
