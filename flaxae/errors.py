@@ -41,6 +41,9 @@ class RunError(Exception):
     """
 
 
+LARGEST = 1e30  # a number that a flag may give for computation in float32
+
+
 def require(holds: bool, flag: str, value: Any, expected: str) -> None:
     """Raises InputError with the flag, its value and what was expected, unless `holds`."""
     if not holds:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flaxae.errors import Options, require
+from flaxae.errors import LARGEST, Options, require
 
 # (logits, images, extras) -> {name: [batch]}; the mean of "loss" is minimized. `extras` is what
 # the model's bottleneck measured, by name, each [batch]. See `losses.py`.
@@ -67,8 +67,8 @@ class ObjectiveConfig(Options):
 
     def check(self) -> None:
         require(self.loss in LOSSES, "--loss", self.loss, f"one of {', '.join(LOSSES)}")
-        finite = 0 <= self.noise_factor < float("inf")
-        require(finite, "--noise-factor", self.noise_factor, "0 or more")
+        fits = 0 <= self.noise_factor < LARGEST
+        require(fits, "--noise-factor", self.noise_factor, "0 <= standard deviation < 1e30")
         known = f"names among {', '.join(CORRUPTIONS)}, each at most once"
         fits = set(self.corrupt) <= set(CORRUPTIONS) and len(set(self.corrupt)) == len(self.corrupt)
         require(fits, "--corrupt", " ".join(self.corrupt), known)
