@@ -121,8 +121,10 @@ def _locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if (workdir / _LOCK).is_symlink():  # flaxae makes none
+        if (workdir / _LOCK).is_symlink():  # flaxae makes none, and no folder
             (workdir / _LOCK).unlink()
+        elif (workdir / _LOCK).is_dir():
+            (workdir / _LOCK).rmdir()  # which fails if there is something in it
         lock = open(workdir / _LOCK, "a+b", buffering=0)  # noqa: SIM115 - closed below, after the run
     except OSError as error:
         kind = RunError if is_full(error) else InputError

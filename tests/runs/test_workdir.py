@@ -290,3 +290,16 @@ def test_a_lock_that_is_a_link_is_made_anew(workdir):
     start(workdir)
     assert (workdir / ".lock").is_file()
     assert not (workdir / ".lock").is_symlink()
+
+
+def test_a_lock_that_is_a_folder_is_made_anew_if_it_is_empty(workdir):
+    (workdir / ".lock").mkdir(parents=True)
+    start(workdir)
+    assert (workdir / ".lock").is_file()
+
+
+def test_a_lock_that_is_a_folder_with_files_is_kept(workdir):
+    (workdir / ".lock" / "mine").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"not empty.*\.lock"):
+        start(workdir)
+    assert (workdir / ".lock" / "mine").is_dir()
