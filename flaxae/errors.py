@@ -41,7 +41,7 @@ class RunError(Exception):
     """
 
 
-LARGEST = 1e30  # a number that a flag may give for computation in float32
+LARGEST = 3.4e38  # of the numbers that a flag may give for computation in float32
 
 
 def require(holds: bool, flag: str, value: Any, expected: str) -> None:

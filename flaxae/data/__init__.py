@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flaxae.errors import LARGEST, Options, PathText, require
+from flaxae.errors import Options, PathText, require
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -78,7 +78,7 @@ class DataConfig(Options):
         fits = len(color) == 3 and all(0 <= part <= 255 for part in color)
         require(fits, "--background", _text(color), "three whole numbers in 0..255")
         if span is not None:
-            fits = len(span) == 2 and span[0] < span[1] and all(abs(v) < LARGEST for v in span)
+            fits = len(span) == 2 and span[0] < span[1] and all(abs(v) < 1e30 for v in span)
             require(fits, "--range", _text(span), "two numbers, the smaller one first")
         require(0 <= self.bad_files <= 1, "--bad-files", self.bad_files, "a share in 0..1")
 

@@ -68,7 +68,7 @@ class ObjectiveConfig(Options):
     def check(self) -> None:
         require(self.loss in LOSSES, "--loss", self.loss, f"one of {', '.join(LOSSES)}")
         fits = 0 <= self.noise_factor < LARGEST
-        require(fits, "--noise-factor", self.noise_factor, "0 <= standard deviation < 1e30")
+        require(fits, "--noise-factor", self.noise_factor, "0 <= standard deviation < 3.4e38")
         known = f"names among {', '.join(CORRUPTIONS)}, each at most once"
         fits = set(self.corrupt) <= set(CORRUPTIONS) and len(set(self.corrupt)) == len(self.corrupt)
         require(fits, "--corrupt", " ".join(self.corrupt), known)

@@ -58,7 +58,9 @@ class OptimizerConfig(Options):
 
     def check(self) -> None:
         require(self.batch_size >= 1, "--batch-size", self.batch_size, "a whole number from 1")
-        require(positive(self.learning_rate), "--learning-rate", self.learning_rate, "> 0, < 1e30")
+        require(
+            positive(self.learning_rate), "--learning-rate", self.learning_rate, "> 0, < 3.4e38"
+        )
         known = ", ".join(SCHEDULES)
         require(self.schedule in SCHEDULES, "--schedule", self.schedule, f"one of {known}")
         require(0 <= self.warmup < 1, "--warmup", self.warmup, "0 <= fraction < 1")
@@ -72,10 +74,10 @@ class OptimizerConfig(Options):
         require(0 < decay <= 1, "--learning-rate-decay", decay, "0 < factor <= 1")
         require(self.decay_steps >= 1, "--decay-steps", self.decay_steps, "a whole number from 1")
         fits = self.weight_decay == 0 or positive(self.weight_decay)
-        require(fits, "--weight-decay", self.weight_decay, "0 <= decay < 1e30")
+        require(fits, "--weight-decay", self.weight_decay, "0 <= decay < 3.4e38")
         require(0 <= self.beta2 < 1, "--beta2", self.beta2, "0 <= decay < 1")
         if self.clip_norm is not None:
-            require(positive(self.clip_norm), "--clip-norm", self.clip_norm, "> 0, < 1e30")
+            require(positive(self.clip_norm), "--clip-norm", self.clip_norm, "> 0, < 3.4e38")
         require(0 <= self.ema_decay < 1, "--ema-decay", self.ema_decay, "0 <= decay < 1")
 
     def has_horizon(self) -> bool:
@@ -175,5 +177,5 @@ class ProcessesConfig(Options):
 
 
 def positive(value: float) -> bool:
-    """Whether a number is above 0, and finite in float32 with room for products."""
+    """Whether a number is above 0, and finite in float32."""
     return 0 < value < LARGEST

@@ -92,6 +92,11 @@ class ImageFile:
         size, at = (last - first) * self.row_bytes, self._offset + first * self.row_bytes
         return os.pread(self._descriptor, size, at)
 
+    def __reduce__(self) -> Any:
+        """Another process, or a copy, opens the file itself."""
+        arguments = self.folder, self.path, self.shape, self._offset, self._checksums
+        return ImageFile, arguments
+
     def __del__(self) -> None:
         descriptor = getattr(self, "_descriptor", None)
         if descriptor is not None:

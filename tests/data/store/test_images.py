@@ -1,4 +1,6 @@
+import copy
 import os
+import pickle
 import zlib
 
 import numpy as np
@@ -49,6 +51,16 @@ def test_shape_length_and_bytes(file):
     assert len(images) == 700
     assert images.nbytes == 700 * 42
     np.testing.assert_array_equal(np.asarray(images), IMAGES[ROWS])
+
+
+def test_a_copy_and_a_pickle_open_the_file_themselves(file):
+    pickled = pickle.dumps(StoredImages(file, ROWS))
+    assert len(pickled) < 20_000  # the images are not in it
+    for other in (pickle.loads(pickled), copy.deepcopy(StoredImages(file, ROWS))):
+        assert other._file._descriptor != file._descriptor
+        np.testing.assert_array_equal(other, IMAGES[ROWS])
+    del other
+    np.testing.assert_array_equal(StoredImages(file, ROWS), IMAGES[ROWS])
 
 
 def test_a_part_and_a_join_are_views(file):
