@@ -27,7 +27,7 @@ from tests.faults.process import ROOT
 from tests.faults.stage import Lost, Skipped, Stage, make_png
 
 PACKAGES = ("jax", "flax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-QUICK = {"kills": 4, "damage": 6, "resources": 4, "signals": 2, "bad-input": 12}
+QUICK = {"kills": 5, "damage": 6, "resources": 4, "signals": 2, "bad-input": 12}
 ALL = 1_000_000
 
 

@@ -24,8 +24,13 @@ from tests.faults.stage import DIGITS, EMBED, EVALUATE, SECONDS, WHOLE, Lost, St
 
 def cases(count: int, seed: int) -> Iterator[Case]:
     """`count` kills, in turn of each command."""
-    acts = {"train": _train, "prepare": _prepare, "embed": _embed, "evaluate": _evaluate}
-    acts |= {"dataset": _dataset}
+    acts = {
+        "train": _train,
+        "prepare": _prepare,
+        "dataset": _dataset,
+        "embed": _embed,
+        "evaluate": _evaluate,
+    }
     for number in range(count):
         name = [*acts][number % len(acts)]
         title = f"kills/{name}/{number:03}"
