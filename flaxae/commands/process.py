@@ -18,7 +18,15 @@ from typing import Any, NoReturn
 from flaxae.commands.ending import Ending, Stopped, ending_of, say, stopped_by
 from flaxae.commands.output import take_over
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# All that ask a process to end. Some schedulers send SIGUSR1 or SIGUSR2 before they kill.
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 _PATIENCE = 1.5  # seconds from a signal to the end of the process
 _LONG_PATIENCE = 9.0  # the same while a run trains and saves, or cleans up after an error
 _UNSAVED = "before all was saved; the same command goes on from the last checkpoint"
@@ -98,7 +106,7 @@ class Process:
         source, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # which the parent has asked for
                 signal.signal(number, self._on_signal)
         sys.unraisablehook = self._on_lost
@@ -209,7 +217,7 @@ class Process:
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _on_byte(self, number: int) -> None:
-        if number not in _SIGNALS:
+        if number not in SIGNALS:
             return
         if self._echoes:
             self._echoes -= 1

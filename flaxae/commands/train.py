@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flaxae.commands.jax_start import start_jax
 from flaxae.commands.options import ProcessOptions
-from flaxae.commands.process import end_soon, stopped
+from flaxae.commands.process import SIGNALS, end_soon, stopped
 from flaxae.commands.several import Log
 from flaxae.config import TrainConfig
 from flaxae.training import ProcessesConfig
@@ -42,7 +42,8 @@ def run(options: Options) -> int:
 
     config = options.config
     start_jax(config.model, options.compilation_cache, config.device.devices, options)
-    terminate = StopSignal(signal.SIGTERM, signal.SIGHUP)
+    # SIGINT is heeded by `train` itself.
+    terminate = StopSignal(*(number for number in SIGNALS if number != signal.SIGINT))
     callbacks = [terminate, Log(), _Failure()]
     trained = train(config, callbacks=callbacks, verbose=True, restart=options.restart)
     if terminate.received is not None:

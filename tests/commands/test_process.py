@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+SIGNALS += [signal.SIGUSR1, signal.SIGUSR2]  # which schedulers send
 LIMIT = 30  # seconds in which a process ends; what is tested takes 10 at most
 UNSAVED = "before all was saved; the same command goes on from the last checkpoint"
 BEGUN = "print('begun', flush=True)\n"
@@ -20,7 +21,8 @@ BEGUN = "print('begun', flush=True)\n"
 @pytest.fixture(autouse=True)
 def signals_of_a_terminal():
     """Children inherit ignored signals, which tests in the background have."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    defaults = dict.fromkeys(SIGNALS, signal.SIG_DFL)
+    defaults[signal.SIGINT] = signal.default_int_handler
     before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield
     for number, handler in before.items():

@@ -114,7 +114,7 @@ def leaves(state):
     return jax.tree.leaves((state.params, state.opt_state, state.step))
 
 
-@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT])
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def number(request):
     """A signal that is heeded, however the tests were started: nohup has SIGINT ignored."""
     before = signal.signal(request.param, signal.default_int_handler)
