@@ -74,17 +74,18 @@ def import_seconds(repeats: int) -> dict[str, list[float]]:
         subprocess.run([sys.executable, "-c", f"import {modules}"], cwd=_ROOT, check=True)
 
     variants = {name: partial(start, modules) for name, modules in IMPORTS.items()}
-    # The first turn, which is not counted, fills the system's cache of files.
-    return interleave(variants, [None], repeats=repeats, warmup=1)
+    # An uncounted turn before the others fills the system's cache of files.
+    return interleave(variants, [None], repeats=repeats, warmup=int(repeats > 1))
 
 
 def start_seconds(repeats: int) -> dict[str, list[float]]:
     """Seconds from a run's start to its first step; "warm" has the programs of "cold"."""
     samples: dict[str, list[float]] = {"cold": [], "warm": []}
-    for _ in range(1 + repeats):  # the first turn, which is not counted, prepares the dataset
+    uncounted = int(repeats > 1)  # it prepares the dataset
+    for _ in range(uncounted + repeats):
         with tempfile.TemporaryDirectory(prefix="flaxae-start-") as folder:
             for name, seconds in samples.items():
                 start = time.time()
                 (note,) = in_process(watched.run, Path(folder), name, 0)
                 seconds.append(note["now"] - start)
-    return {name: seconds[1:] for name, seconds in samples.items()}
+    return {name: seconds[uncounted:] for name, seconds in samples.items()}
