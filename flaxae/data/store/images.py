@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ class ImageFile:
             raise ValueError(f"{path} is shorter than its images")
         self._end = offset + size
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # No `__del__`, which could run after the module `os` is gone: when a script ends.
+        weakref.finalize(self, os.close, self._descriptor).atexit = False
         self._is_own = path.parent == folder
         self._mapped: np.ndarray | None = None
         if self._is_own and size <= available_memory() / 2:
@@ -96,11 +99,6 @@ class ImageFile:
         """Another process, or a copy, opens the file itself."""
         arguments = self.folder, self.path, self.shape, self._offset, self._checksums
         return ImageFile, arguments
-
-    def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", None)
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 class StoredImages:

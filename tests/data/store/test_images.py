@@ -1,7 +1,11 @@
 import copy
+import gc
 import os
 import pickle
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +65,36 @@ def test_a_copy_and_a_pickle_open_the_file_themselves(file):
         np.testing.assert_array_equal(other, IMAGES[ROWS])
     del other
     np.testing.assert_array_equal(StoredImages(file, ROWS), IMAGES[ROWS])
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from flaxae.data.store import images
+path, shape = Path(sys.argv[1]), (10, 2, 3, 1)
+file = images.ImageFile(path.parent, path, shape, 0, images.checksums(path, shape, 0))
+sys.kept = images, sys.modules["__main__"]  # as JAX keeps what compiled functions refer to
+"""
+
+
+def test_a_script_that_ends_with_an_open_file_says_nothing(tmp_path):
+    (tmp_path / "images.u8").write_bytes(bytes(60))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "images.u8")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+def test_a_file_that_nothing_refers_to_is_closed(tmp_path):
+    path, shape = tmp_path / "images.u8", (10, 2, 3, 1)
+    path.write_bytes(bytes(60))
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    file = ImageFile(tmp_path, path, shape, 0, checksums(path, shape, 0))
+    assert len(os.listdir("/proc/self/fd")) > before
+    del file
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_part_and_a_join_are_views(file):
