@@ -315,10 +315,12 @@ def test_a_batch_of_any_size_can_be_evaluated(config, capsys):
 @pytest.mark.parametrize(
     ("connected", "data_on_device", "steps_per_call"),
     [
+        (False, False, 3),
         (False, False, 50),
         (False, True, 1),
         (False, True, 3),
         (True, False, 3),
+        (True, True, 50),
     ],
 )
 def test_many_steps_in_a_call_give_the_same_losses_to_the_bit(

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_smoke(tmp_path):
-    flags = ["--smoke", "--forms", "flaxae", "linen"]
+    flags = ["--smoke", "--forms", "flaxae", "original", "linen"]
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.time_to_quality", *flags, "--output-dir", str(tmp_path)],
         cwd=ROOT,
@@ -29,7 +29,7 @@ def test_smoke(tmp_path):
     assert set(last["table"]) < set(run.stdout.splitlines())
     assert sorted(tmp_path.iterdir()) == sorted([Path(last["results"]), Path(last["picture"])])
     results = json.loads(Path(last["results"]).read_text())["results"]
-    assert set(results) == {"flaxae", "linen"}
+    assert set(results) == {"flaxae", "original", "linen"}
     for (result,) in results.values():
         assert result["build_seconds"] > 0
         assert result["seconds"] == sorted(result["seconds"])
@@ -37,6 +37,7 @@ def test_smoke(tmp_path):
     # 225 batches of 16 in calls of 9: after the proof, after each quarter, and the whole epoch.
     assert results["flaxae"][0]["images"] == [144, 1008, 1872, 2736, 3600]
     assert results["linen"][0]["images"] == [144, 912, 1808, 2704, 3600]
+    assert results["original"][0]["images"] == [1792, 3584]  # 14 batches of 256, calls of 7
     own, peer = results["flaxae"][0]["losses"][0], results["linen"][0]["losses"][0]
     assert abs(own - peer) < 1e-3 * own
 

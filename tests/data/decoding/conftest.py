@@ -1,4 +1,4 @@
-"""A file for a test."""
+"""The fixture that writes a file."""
 
 import pytest
 import tifffile

@@ -12,12 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaxae.data.decoding import BadImage, Decoding, decode, probe
-from tests.data.decoding.expected import (
-    COLOUR,
-    FIXTURES,
-    LIGHT,
-    RGB,
-)
+from tests.data.decoding.expected import COLOUR, FIXTURES, LIGHT, RGB
 from tests.fixtures.fuzzing import damaged, fuzzed
 from tests.fixtures.image_bytes import PNG_START, chunk, exif, jpeg_with, png, tiff
 

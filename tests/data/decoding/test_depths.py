@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from flaxae.data.decoding import BadImage, decode
-from tests.data.decoding.expected import (
-    COLOUR,
-    FIXTURES,
-    GRAY,
-    LIGHT,
-    RGB,
-    over,
-    same,
-)
+from tests.data.decoding.expected import COLOUR, FIXTURES, GRAY, LIGHT, RGB, over, same
 from tests.fixtures.image_bytes import chunk, png, tiff
 
 

@@ -7,17 +7,7 @@ import pytest
 from PIL.TiffImagePlugin import OPEN_INFO
 
 from flaxae.data.decoding import BadImage, decode
-from tests.data.decoding.expected import (
-    COLOUR,
-    FIXTURES,
-    GRAY,
-    LIGHT,
-    RGB,
-    X,
-    Y,
-    over,
-    same,
-)
+from tests.data.decoding.expected import COLOUR, FIXTURES, GRAY, LIGHT, RGB, X, Y, over, same
 from tests.fixtures.image_bytes import chunk, png
 
 

@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from flaxae.data.decoding import decode
-from tests.data.decoding.expected import (
-    COLOUR,
-    FIXTURES,
-    GRAY,
-    RGB,
-    same,
-    upright,
-)
+from tests.data.decoding.expected import COLOUR, FIXTURES, GRAY, RGB, same, upright
 from tests.fixtures.image_bytes import chunk, exif, jpeg_with, png
 
 

@@ -7,11 +7,7 @@ import pytest
 from PIL import Image
 
 from flaxae.data.decoding import BadImage, decode, probe
-from tests.data.decoding.expected import (
-    COLOUR,
-    RGB,
-    same,
-)
+from tests.data.decoding.expected import COLOUR, RGB, same
 from tests.fixtures.image_bytes import PNG_START, chunk, header, png, tiff
 
 
