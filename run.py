@@ -10,8 +10,10 @@ def _leave(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-# Before the other imports, which a signal would end with a traceback.
-for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+# Before the other imports, which a signal would end with a traceback. The same signals as in
+# flaxae/commands/process.py, which is not imported yet.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+for _number in (signal.Signals[_name] for _name in _NAMES):
     if __name__ == "__main__" and signal.getsignal(_number) != signal.SIG_IGN:
         signal.signal(_number, _leave)
 

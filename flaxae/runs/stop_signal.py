@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a flag that the training loop polls."""
+"""Turns signals into a flag that the training loop polls."""
 
 import signal
 import threading

@@ -140,7 +140,8 @@ def test_a_run_that_does_not_save_in_time_says_so():
     assert err == f"flaxae: stopped by SIGTERM {UNSAVED}\n"
 
 
-def test_run_py_is_stopped_while_it_imports():
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_run_py_is_stopped_while_it_imports(number):
     """From its first line on; before it, Python itself starts."""
     program = (ROOT / "run.py").read_text()
     assert program.index("signal.signal(") < program.index("import run")
@@ -151,9 +152,9 @@ def test_run_py_is_stopped_while_it_imports():
         [sys.executable, "-c", late], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, err = process.communicate(timeout=LIMIT)
-    assert (process.returncode, err) == (143, "flaxae: stopped by SIGTERM\n")
+    assert (process.returncode, err) == (128 + number, f"flaxae: stopped by {number.name}\n")
 
 
 def test_a_thread_that_is_left_behind_does_not_hold_the_process():
