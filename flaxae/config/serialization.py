@@ -10,7 +10,7 @@ from flaxae.errors import InputError, checked_option, option_types
 from flaxae.models import MODELS
 from flaxae.models.options import ModelConfig
 
-SCHEMA = 5  # of config.json; 1 is that of flaxae 0.1, which had no such number
+SCHEMA = 6  # of config.json; 1 is that of flaxae 0.1, which had no such number
 _NOTHING = "not given"  # how a message says that a flag has no value
 Config = TypeVar("Config")
 
@@ -134,6 +134,7 @@ _NEW_IN = {
         ),
     },
     5: {"data": ("classes",)},
+    6: {"objective": ("ssim_weight",)},
 }
 
 

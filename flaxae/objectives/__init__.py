@@ -13,7 +13,8 @@ from typing import Any
 from flaxae.errors import LARGEST, Options, require
 
 # (logits, images, extras) -> {name: [batch]}; the mean of "loss" is minimized. `extras` is what
-# the model's bottleneck measured, by name, each [batch]. See `losses.py`.
+# the model's bottleneck measured, and "ssim_loss" if it has a weight, by name, each [batch]. See
+# `losses.py`.
 Objective = Callable[..., dict[str, Any]]
 
 LOSSES: dict[str, str | Objective] = {
@@ -50,6 +51,9 @@ class ObjectiveConfig(Options):
 
     loss: str = field(default="bce", metadata={"choices": LOSSES})
     """Per pixel: sigmoid cross-entropy (bce), squared error (mse) or absolute error (l1)."""
+    ssim_weight: float = 0.0
+    """Adds so many times 1 - SSIM to the loss: what differs in structure, not in brightness, then
+    counts for more."""
     noise_factor: float = 0.0
     """Standard deviation of the Gaussian noise on the input, in units of the pixel range 0..1."""
     corrupt: tuple[str, ...] = field(default=(), metadata={"choices": CORRUPTIONS})
@@ -67,6 +71,8 @@ class ObjectiveConfig(Options):
 
     def check(self) -> None:
         require(self.loss in LOSSES, "--loss", self.loss, f"one of {', '.join(LOSSES)}")
+        fits = 0 <= self.ssim_weight < LARGEST
+        require(fits, "--ssim-weight", self.ssim_weight, "0 <= weight < 3.4e38")
         fits = 0 <= self.noise_factor < LARGEST
         require(fits, "--noise-factor", self.noise_factor, "0 <= standard deviation < 3.4e38")
         known = f"names among {', '.join(CORRUPTIONS)}, each at most once"

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from flaxae.objectives.ssim import structural_similarity
+
 Images = Float[Array, "batch height width channels"]
 Values = Float[Array, " batch"]
 
@@ -29,6 +31,11 @@ def l1(logits: Images, images: Images, extras: Mapping[str, Values]) -> dict[str
 def with_extras(loss: Values, extras: Mapping[str, Values]) -> dict[str, Values]:
     """`loss` plus those extras whose names end in "_loss"; all extras are reported too."""
     return {"loss": sum((v for k, v in extras.items() if k.endswith("_loss")), loss), **extras}
+
+
+def ssim_loss(logits: Images, images: Images) -> Values:
+    """1 - SSIM of the reconstruction: 0 for equal images, and at most 2."""
+    return 1 - structural_similarity(jax.nn.sigmoid(logits), images)
 
 
 def sigmoid_cross_entropy(logits: Images, images: Images) -> Values:

@@ -23,6 +23,7 @@ from flaxae.models.autoencoder import EXTRAS, extras_of
 from flaxae.models.randomness import EXAMPLES
 from flaxae.objectives import LOSSES, MEASURES, ObjectiveConfig, find
 from flaxae.objectives.corruptions import add_noise, corrupt
+from flaxae.objectives.losses import ssim_loss
 from flaxae.objectives.measures import DERIVED, Sums, masked_sums, mean_squared_error
 from flaxae.training.parts import Keys
 
@@ -273,7 +274,10 @@ def _objective_values(
     Raises:
         InputError: it returns no "loss", a reserved name, or values that are not one an example.
     """
-    values = find(LOSSES, config.loss)(logits, targets, extras_of(collections))
+    extras = extras_of(collections)
+    if config.ssim_weight:
+        extras = {**extras, "ssim_loss": config.ssim_weight * ssim_loss(logits, targets)}
+    values = find(LOSSES, config.loss)(logits, targets, extras)
     returned = jax.tree.map(jax.typeof, values)
     reserved = {"examples", "grad_norm", "steps", *MEASURES, *DERIVED}
     fits = isinstance(values, Mapping) and "loss" in values and not reserved & set(values)

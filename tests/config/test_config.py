@@ -48,6 +48,7 @@ OTHER = TrainConfig(
     ),
     objective=ObjectiveConfig(
         loss="l1",
+        ssim_weight=0.75,
         noise_factor=0.125,
         corrupt=("mask", "affine"),
         rotation=1.5,
@@ -138,6 +139,10 @@ def test_other_differs_in_every_field():
             "--learning-rate got 1e+39; expected > 0, < 3.4e38",
         ),
         (lambda: ObjectiveConfig(noise_factor=float("inf")), "--noise-factor got inf"),
+        (
+            lambda: ObjectiveConfig(ssim_weight=-0.1),
+            "--ssim-weight got -0.1; expected 0 <= weight < 3.4e38",
+        ),
         (lambda: DeviceConfig(steps_per_call=0), "--steps-per-call got 0"),
         (
             lambda: OptimizerConfig(schedule="linear"),
@@ -219,7 +224,7 @@ def edited(path, value):
         ("model.name", "recurrent", "model is 'recurrent'; expected one of convolutional, fully_"),
         ("model.hidden_units", [3], r"does not know \['hidden_units'\]"),
         ("optimizer.schedule", "linear", "--schedule got linear"),
-        ("schema", 6, "its schema is 6, and this version of flaxae reads 1 to 5; .* upgrade"),
+        ("schema", 7, "its schema is 7, and this version of flaxae reads 1 to 6; .* upgrade"),
         ("schema", "2", "its schema is '2'"),
         ("schema", 2.0, r"its schema is 2\.0"),
         ("objective.corrupt", ["blur"], "--corrupt got blur; expected names among affine, shift,"),

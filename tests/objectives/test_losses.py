@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from flaxae.objectives import LOSSES, find
-from flaxae.objectives.losses import bce, l1, mse, sigmoid_cross_entropy
+from flaxae.objectives.losses import bce, l1, mse, sigmoid_cross_entropy, ssim_loss
 
 
 def full(value, shape=(2, 3, 4, 1)):
@@ -116,3 +116,22 @@ def test_extra_losses_are_added_and_all_extras_are_reported(name):
     np.testing.assert_allclose(found["loss"], alone + jnp.array([1.5, 2.25, 3.125]), rtol=1e-6)
     for extra, values in extras.items():
         np.testing.assert_array_equal(found[extra], values)
+
+
+def test_the_ssim_loss_is_0_for_equal_images_and_grows_with_what_differs():
+    image = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, (1, 9, 9, 1)), jnp.float32)
+    logits = jnp.log(image / (1 - image))
+    same, negative = ssim_loss(jnp.concatenate([logits, -logits]), jnp.concatenate([image, image]))
+    assert float(same) == pytest.approx(0, abs=1e-5)
+    assert 1 < float(negative) <= 2
+    np.testing.assert_allclose(jax.grad(lambda x: ssim_loss(x, image)[0])(logits), 0, atol=1e-4)
+    slope = jax.grad(lambda x: ssim_loss(x, image)[0])(-logits)
+    assert jnp.sum(slope * (logits + logits)) < 0, "a step toward the image lowers the loss"
+
+
+@pytest.mark.parametrize("pixel", [0.0, 1.0])
+@pytest.mark.parametrize("logit", [0.0, 200.0, -200.0])
+def test_the_ssim_loss_of_flat_images_has_a_finite_gradient(logit, pixel):
+    loss, slope = jax.value_and_grad(lambda x: ssim_loss(x, full(pixel)).sum())(full(logit))
+    assert jnp.isfinite(loss)
+    assert jnp.isfinite(slope).all()

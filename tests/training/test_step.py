@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from flaxae.data.batches import Batch, training_batches
@@ -15,6 +16,7 @@ from flaxae.models.convolutional.config import ConvolutionalConfig
 from flaxae.models.options import ComputeConfig
 from flaxae.objectives import LOSSES, ObjectiveConfig
 from flaxae.objectives.corruptions import add_noise, corrupt
+from flaxae.objectives.ssim import structural_similarity
 from flaxae.training import OptimizerConfig
 from flaxae.training.parts import Keys
 from flaxae.training.state import create_train_state, make_optimizer, make_rngs, named_leaves
@@ -313,6 +315,26 @@ def test_extras_of_the_model_are_reported_and_extra_losses_are_minimized(tiny_sp
     assert set(sums) == {"loss", "size_loss", "brightness", "mse", "examples"}
     _, metrics = jitted(0.0)(state, batch, make_rngs(0).train)
     assert float(metrics.values["size_loss"]) == pytest.approx(size / 12, rel=1e-5)
+
+
+@pytest.mark.parametrize("with_targets", [False, True])
+def test_the_weighted_ssim_with_the_targets_is_added_to_the_loss(tiny_splits, with_targets):
+    targets = flipped(tiny_splits["train"]) if with_targets else None
+    batch, state = first_twelve(tiny_splits["train"], targets), new_state(PLAIN)
+    logits = logits_on(state, to_float(batch.images))
+    compared = to_float(batch.images if targets is None else targets)
+    expected = 0.25 * (1 - structural_similarity(jax.nn.sigmoid(logits), compared)).sum()
+    assert expected > 1, "else the test could not fail"
+    without = gradient_sums(state, batch, KEYS, config=ObjectiveConfig())
+    config = ObjectiveConfig(ssim_weight=0.25)
+    values, grads = jax.jit(partial(gradient_sums, config=config))(state, batch, KEYS)
+    assert set(values) == {"loss", "ssim_loss", "examples"}
+    assert float(values["ssim_loss"]) == pytest.approx(float(expected), rel=1e-4)
+    total = float(without.values["loss"] + expected)
+    assert float(values["loss"]) == pytest.approx(total, rel=1e-5)
+    assert optax.tree.norm(optax.tree.sub(grads, without.grads)) > 0.01 * optax.tree.norm(grads)
+    evaluated = jax.jit(partial(eval_step, config=config, measures=()))(state, batch, KEYS)
+    assert float(evaluated["loss"]) == pytest.approx(total, rel=1e-5)
 
 
 def test_a_user_may_add_an_objective(tiny_splits, monkeypatch):
