@@ -25,6 +25,7 @@ _TWO_NUMBERS = {
     "latent_dim": 2,
     "batch_size": 128,
     "learning_rate": 2e-3,
+    "ssim_weight": 0.1,
 }
 ROWS = {
     "default": Row({}, (0, 1, 2, 3, 4)),
