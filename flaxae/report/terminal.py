@@ -32,6 +32,7 @@ _NAMES = {
     "psnr": ("PSNR", "dB, of the mean squared error"),
     "mse": ("MSE", "of the pixel range 0..1, squared"),
     "ssim": ("SSIM", "structural similarity, at most 1"),
+    "ssim_loss": ("SSIM loss", "1 - SSIM, times its weight"),
 }
 
 
@@ -44,7 +45,10 @@ def measure_name(name: str, loss: str) -> str:
 
 def show_quality(title: str, loss: str, quality: Mapping[str, Any]) -> None:
     """The reconstruction quality of a split as a table; `loss` is the objective's name."""
-    names = {**_NAMES, "loss": (f"loss ({loss})", "nats a pixel" if loss == "bce" else "a pixel")}
+    added = [_NAMES.get(name, (name,))[0] for name in quality if name.endswith("_loss")]
+    unit = "nats a pixel" if loss == "bce" else "a pixel"
+    unit = f"{unit}, and {' and '.join(added)}" if added else unit
+    names = {**_NAMES, "loss": (f"loss ({loss})", unit)}
     rows = [
         (names.get(name, (name, ""))[0], f"{value:.4f}", names.get(name, ("", ""))[1])
         for name, value in quality.items()

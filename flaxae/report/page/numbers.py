@@ -17,6 +17,7 @@ _MEANINGS = {
     "rmse": "Its root: a typical difference of a pixel, in a range of 0 to 1. Lower is better.",
     "psnr": "The same in decibels; 6 dB more is half the difference. Higher is better.",
     "ssim": "Similarity of structure, as people see it; 1 is the same image. Higher is better.",
+    "ssim_loss": "1 - SSIM times its weight: a part of the loss. Lower is better.",
     "nn1_accuracy": "How often the nearest training image has the same class.",
     "knn_accuracy": "How often the majority of the 5 nearest training images has the same class.",
     "linear_probe_accuracy": "How often a linear classifier on these numbers is right.",
@@ -27,7 +28,7 @@ _MEANINGS = {
     "trustworthiness": "Whether neighbors here are neighbors in pixels too; 1 is always.",
     "map_accuracy": "How often the majority of the 5 nearest points of the map has the same class.",
 }
-_LOWER_IS_BETTER = ("loss", "mse", "rmse")
+_LOWER_IS_BETTER = ("loss", "mse", "rmse", "ssim_loss")
 
 
 class Number(NamedTuple):

@@ -26,6 +26,12 @@ def test_numbers_as_text():
     ]
 
 
+def test_less_of_a_part_of_the_loss_is_better():
+    runs = [numbers({"ssim_loss": {"embedding": value}}, "bce") for value in (0.2, 0.1)]
+    (row,) = compared(runs)
+    assert (row.name, row.best) == ("SSIM loss", [1])
+
+
 def test_flags_that_differ():
     rows = differing([{"seed": 0, "filters": (4, 2), "same": 1}, {"seed": 1, "same": 1}])
     assert [(row.name, row.texts) for row in rows] == [
