@@ -6,7 +6,7 @@ What a run gave is kept in its workdir, so that a benchmark that was stopped goe
 import json
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flaxae
@@ -52,42 +52,60 @@ def measure_quality(settings: Settings) -> Finding:
 
 def measure_row(settings: Settings, name: str) -> dict[str, Any]:
     """The command of a row, and the results of its seeds."""
-    own, seeds, checkpoint = ROWS[name]
+    own, seeds, checkpoint, starts = ROWS[name]
     flags = {**own, "epochs": settings.epochs} if settings.epochs else own
     folder = settings.manual_dir if "dataset" in flags else None
+
+    def config(seed: int) -> flaxae.TrainConfig:
+        workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+        more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
+        return from_flags({**flags, **more})
+
     runs = []
     for seed in seeds[: settings.seeds]:
-        workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
-        print(workdir.name, file=sys.stderr, flush=True)
-        more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
-        runs.append({"seed": seed, **measure(from_flags({**flags, **more}), checkpoint)})
+        configs = [config(start) for start in range(seed * starts, (seed + 1) * starts)]
+        print(configs[0].workdir_path().name, file=sys.stderr, flush=True)
+        runs.append({"seed": configs[0].seed, **measure(configs, checkpoint)})
     return {"command": f"python run.py train {command_line(flags)}".strip(), "runs": runs}
 
 
-def measure(config: flaxae.TrainConfig, checkpoint: str) -> dict[str, Any]:
-    """One run in a process of its own, because its model decides how JAX uses the cores."""
-    kept = config.workdir_path() / "evaluation" / "quality.json"
+def measure(configs: Sequence[flaxae.TrainConfig], checkpoint: str) -> dict[str, Any]:
+    """The runs in a process of their own, because their model decides how JAX uses the cores."""
+    kept = configs[0].workdir_path() / "evaluation" / "quality.json"
     if not kept.exists():
-        found = in_process(train_and_evaluate, config, checkpoint)
+        found = in_process(train_and_evaluate, configs, checkpoint)
         write_atomically(kept, json.dumps(found).encode())
     return json.loads(kept.read_text())
 
 
-def train_and_evaluate(config: flaxae.TrainConfig, checkpoint: str) -> dict[str, Any]:
-    """The test split's quality, and that of its embedding; "best" is by validation loss."""
-    flaxae.configure_jax(config.model)
-    flaxae.train(config, verbose=True)
-    run = flaxae.load(config.workdir_path(), checkpoint)
+def train_and_evaluate(configs: Sequence[flaxae.TrainConfig], checkpoint: str) -> dict[str, Any]:
+    """The test split's quality, and that of its embedding; "best" is by validation loss.
+
+    Of several runs, only the one with the lowest validation loss is evaluated. The seconds are
+    those of all.
+    """
+    flaxae.configure_jax(configs[0].model)
+    trained = [flaxae.train(config, verbose=True) for config in configs]
+    chosen = min(trained, key=lowest_validation_loss).config
+    run = flaxae.load(chosen.workdir_path(), checkpoint)
     embedding = run.evaluate_embedding("test")
-    (config.workdir_path() / "evaluation").mkdir(exist_ok=True)
+    (configs[0].workdir_path() / "evaluation").mkdir(exist_ok=True)
     return run.evaluate("test") | {
+        "seed": chosen.seed,
+        "validation_losses": [lowest_validation_loss(each) for each in trained],
         "epoch": run.epoch,
         "epochs": len(run.history),
-        "seconds": sum(record["seconds"] for record in run.history),
+        "seconds": sum(record["seconds"] for each in trained for record in each.history),
         "dead_units": sum(run.dead_units("validation").values()),
         **{name: getattr(embedding, name) for name in ("dimensions", "best_pca_dimensions")},
         "scores": embedding.scores,
+        "processor": device.describe_device()["processor"],  # rows may be of several machines
     }
+
+
+def lowest_validation_loss(run: flaxae.Run) -> float:
+    """That of the best checkpoint."""
+    return min(record["validation_loss"] for record in run.history)
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], short: bool = False) -> str:

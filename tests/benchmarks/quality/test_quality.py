@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,10 @@ def test_the_flags_of_a_row_are_flags_of_train(name):
 def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
     configs = []
 
-    def fake(answer, config, checkpoint):
+    def fake(answer, starts, checkpoint):
         assert answer is results.train_and_evaluate
         assert checkpoint == "best"
+        (config,) = starts
         configs.append(config)
         (config.workdir_path() / "evaluation").mkdir(parents=True)
         return result(0.1)
@@ -86,13 +88,42 @@ def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
 
 
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
-    found = results.train_and_evaluate(tiny_config, "latest")
+    found = results.train_and_evaluate([tiny_config], "latest")
     results.table({"default": {"runs": [found]}})
     assert found["epochs"] == 2
-    again = results.train_and_evaluate(
-        tiny_config, "latest"
-    )  # only evaluates, because it is complete
+    again = results.train_and_evaluate([tiny_config], "latest")  # only evaluates: it is complete
     assert again["loss"] == found["loss"]
+
+
+def test_of_several_starts_that_with_the_lowest_validation_loss_is_evaluated(tiny_config):
+    starts = [
+        replace(tiny_config, seed=seed, workdir=f"{tiny_config.workdir}-{seed}")
+        for seed in (4, 5, 6)
+    ]
+    each = [results.train_and_evaluate([start], "best") for start in starts]
+    losses = [one["validation_losses"][0] for one in each]
+    assert len(set(losses)) == 3
+    first = losses.index(min(losses))
+    order = [*starts[first + 1 :], *starts[: first + 1]]  # the best is the last
+    found = results.train_and_evaluate(order, "best")
+    assert (found["seed"], found["loss"]) == (4 + first, each[first]["loss"])
+    assert sorted(found["validation_losses"]) == sorted(losses)
+    assert found["seconds"] == pytest.approx(sum(one["seconds"] for one in each))
+
+
+def test_the_starts_of_a_seed_are_trained_together(monkeypatch, tmp_path):
+    seeds = []
+
+    def fake(answer, starts, checkpoint):
+        seeds.append([config.seed for config in starts])
+        (starts[0].workdir_path() / "evaluation").mkdir(parents=True)
+        return result(0.1)
+
+    monkeypatch.setattr(results, "in_process", fake)
+    settings = Settings(workdir=tmp_path, rows=())
+    row = results.measure_row(settings, "two numbers, best of 4, Fashion-MNIST")
+    assert seeds == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert len(row["runs"]) == 3
 
 
 def test_the_tables_of_the_texts_are_those_of_the_results():
