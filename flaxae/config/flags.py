@@ -16,7 +16,7 @@ def preset(name: str, **changes: Any) -> TrainConfig:
     """The config of a preset, with changes by the names of flags.
 
     Args:
-        name: A key of `flaxae.config.presets.PRESETS`: original, standard, embedding or anomaly.
+        name: A key of `flaxae.config.presets.PRESETS`, as original or standard.
         changes: Flags that win over those of the preset, as `epochs=3` or `latent_dim=2`.
 
     Raises:

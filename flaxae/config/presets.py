@@ -49,6 +49,18 @@ PRESETS = {
             "translation": 0.03,
         },
     ),
+    "map": Preset(
+        "a map of images of up to 64x64 pixels: two numbers for each, to look at with report",
+        {
+            "model": "fully_connected",
+            "hidden_units": (512, 512, 256),
+            "latent_dim": 2,
+            "ssim_weight": 0.1,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+            "epochs": 60,
+        },
+    ),
     "anomaly": Preset(
         "find odd images after training on about a thousand normal ones, up to 64x64 pixels, with "
         "score; of more images, fewer --epochs do",
