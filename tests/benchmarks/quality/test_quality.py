@@ -121,7 +121,7 @@ def test_the_starts_of_a_seed_are_trained_together(monkeypatch, tmp_path):
 
     monkeypatch.setattr(results, "in_process", fake)
     settings = Settings(workdir=tmp_path, rows=())
-    row = results.measure_row(settings, "two numbers, best of 4, Fashion-MNIST")
+    row = results.measure_row(settings, "map, best of 4, Fashion-MNIST")
     assert seeds == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     assert len(row["runs"]) == 3
 
