@@ -66,10 +66,10 @@ def map_note(plane: Plane, count: int, pictures: Sequence[PictureSet]) -> str:
         if kept.get(f"{kind}s", 0) < count
     ]
     more = f" For the size of this file, {' and '.join(remarks)}." if remarks else ""
-    return (
-        f"{_PLANES[plane.kind]}. Points that are near each other are similar images to the model; "
-        f"neighbors are searched among all numbers of the embedding, not on this plane.{more}"
-    )
+    near = "Points that are near each other are similar images to the model"
+    if plane.kind != "latent":
+        near += "; neighbors are searched among all numbers of the embedding, not on this plane"
+    return f"{_PLANES[plane.kind]}. {near}.{more}"
 
 
 def training_command(run: "Run") -> str | None:
