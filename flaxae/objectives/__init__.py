@@ -52,8 +52,7 @@ class ObjectiveConfig(Options):
     loss: str = field(default="bce", metadata={"choices": LOSSES})
     """Per pixel: sigmoid cross-entropy (bce), squared error (mse) or absolute error (l1)."""
     ssim_weight: float = 0.0
-    """Adds so many times 1 - SSIM to the loss: what differs in structure, not in brightness, then
-    counts for more."""
+    """Weight of 1 - SSIM (structural similarity), which is added to the loss; 0: not added."""
     noise_factor: float = 0.0
     """Standard deviation of the Gaussian noise on the input, in units of the pixel range 0..1."""
     corrupt: tuple[str, ...] = field(default=(), metadata={"choices": CORRUPTIONS})

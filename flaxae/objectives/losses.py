@@ -33,9 +33,14 @@ def with_extras(loss: Values, extras: Mapping[str, Values]) -> dict[str, Values]
     return {"loss": sum((v for k, v in extras.items() if k.endswith("_loss")), loss), **extras}
 
 
-def ssim_loss(logits: Images, images: Images) -> Values:
-    """1 - SSIM of the reconstruction: 0 for equal images, and at most 2."""
-    return 1 - structural_similarity(jax.nn.sigmoid(logits), images)
+def ssim_part(logits: Images, images: Images, weight: float) -> dict[str, Values]:
+    """The extra "ssim_loss": `weight` times 1 - SSIM, which is 0 for equal images and at most 2.
+
+    Nothing if the weight is 0, so that no SSIM is computed.
+    """
+    if weight == 0:
+        return {}
+    return {"ssim_loss": weight * (1 - structural_similarity(jax.nn.sigmoid(logits), images))}
 
 
 def sigmoid_cross_entropy(logits: Images, images: Images) -> Values:

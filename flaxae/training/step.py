@@ -23,7 +23,7 @@ from flaxae.models.autoencoder import EXTRAS, extras_of
 from flaxae.models.randomness import EXAMPLES
 from flaxae.objectives import LOSSES, MEASURES, ObjectiveConfig, find
 from flaxae.objectives.corruptions import add_noise, corrupt
-from flaxae.objectives.losses import ssim_loss
+from flaxae.objectives.losses import ssim_part
 from flaxae.objectives.measures import DERIVED, Sums, masked_sums, mean_squared_error
 from flaxae.training.parts import Keys
 
@@ -274,9 +274,7 @@ def _objective_values(
     Raises:
         InputError: it returns no "loss", a reserved name, or values that are not one an example.
     """
-    extras = extras_of(collections)
-    if config.ssim_weight:
-        extras = {**extras, "ssim_loss": config.ssim_weight * ssim_loss(logits, targets)}
+    extras = {**extras_of(collections), **ssim_part(logits, targets, config.ssim_weight)}
     values = find(LOSSES, config.loss)(logits, targets, extras)
     returned = jax.tree.map(jax.typeof, values)
     reserved = {"examples", "grad_norm", "steps", *MEASURES, *DERIVED}

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from flaxae.objectives import LOSSES, find
-from flaxae.objectives.losses import bce, l1, mse, sigmoid_cross_entropy, ssim_loss
+from flaxae.objectives.losses import bce, l1, mse, sigmoid_cross_entropy, ssim_part
 
 
 def full(value, shape=(2, 3, 4, 1)):
@@ -118,6 +118,10 @@ def test_extra_losses_are_added_and_all_extras_are_reported(name):
         np.testing.assert_array_equal(found[extra], values)
 
 
+def ssim_loss(logits, images):
+    return ssim_part(logits, images, 1.0)["ssim_loss"]
+
+
 def test_the_ssim_loss_is_0_for_equal_images_and_grows_with_what_differs():
     image = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, (1, 9, 9, 1)), jnp.float32)
     logits = jnp.log(image / (1 - image))
@@ -127,6 +131,13 @@ def test_the_ssim_loss_is_0_for_equal_images_and_grows_with_what_differs():
     np.testing.assert_allclose(jax.grad(lambda x: ssim_loss(x, image)[0])(logits), 0, atol=1e-4)
     slope = jax.grad(lambda x: ssim_loss(x, image)[0])(-logits)
     assert jnp.sum(slope * (logits + logits)) < 0, "a step toward the image lowers the loss"
+
+
+def test_the_ssim_loss_is_weighted_and_left_out_without_a_weight():
+    logits, pixels = map(jnp.asarray, logits_and_pixels())
+    weighted = ssim_part(logits, pixels, 0.25)["ssim_loss"]
+    np.testing.assert_allclose(weighted, 0.25 * ssim_loss(logits, pixels), rtol=1e-6)
+    assert ssim_part(logits, pixels, 0.0) == {}
 
 
 @pytest.mark.parametrize("pixel", [0.0, 1.0])

@@ -22,7 +22,7 @@ splits = {name: synthetic_split(n, s) for s, (name, n) in
           enumerate({"train": 50, "validation": 11, "test": 13}.items())}
 random = {"dropout_rate": 0.2, "latent_noise": 0.1, "noise_factor": 0.2}
 recipe = {"batch_size": 12, "learning_rate": 1e-3, "schedule_epochs": 4, **random}
-convolutional = {**recipe, "filters": (4, 3)}
+convolutional = {**recipe, "filters": (4, 3), "ssim_weight": 0.1}
 small = {**recipe, "model": "fully_connected", "hidden_units": (8, 4), "workdir": sys.argv[1]}
 
 def trained(flags, devices, epochs):
