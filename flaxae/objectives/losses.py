@@ -34,9 +34,9 @@ def with_extras(loss: Values, extras: Mapping[str, Values]) -> dict[str, Values]
 
 
 def ssim_part(logits: Images, images: Images, weight: float) -> dict[str, Values]:
-    """The extra "ssim_loss": `weight` times 1 - SSIM, which is 0 for equal images and at most 2.
+    """The extra "ssim_loss": `weight` times 1 - SSIM; nothing if the weight is 0.
 
-    Nothing if the weight is 0, so that no SSIM is computed.
+    To rounding, 1 - SSIM is 0 for equal images, and at most 2.
     """
     if weight == 0:
         return {}

@@ -13,6 +13,7 @@ _GAP = 4
 _FONT_SIZE = 14
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 _FRAME_MS, _LAST_FRAME_MS = 200, 2000
+_WEBP_SIDE = 16_383  # pixels; WebP has no larger pictures
 
 
 def reconstruction_grid(
@@ -88,6 +89,8 @@ def png(picture: Image.Image) -> bytes:
 def animation(frames: Sequence[Image.Image]) -> bytes:
     """The frames as an animated WebP file that repeats, with a pause on the last frame."""
     size = tuple(map(max, zip(*(frame.size for frame in frames), strict=True)))
+    scale = min(1.0, _WEBP_SIDE / max(size))
+    size = tuple(max(1, int(side * scale)) for side in size)
     first, *others = (ImageOps.pad(frame, size, color=_PAPER, centering=(0, 0)) for frame in frames)
     buffer = io.BytesIO()
     first.save(

@@ -62,3 +62,9 @@ def test_animation_shows_every_frame_in_order():
             read.seek(frame)
             reds.append(read.convert("RGB").getpixel((0, 0))[0])
     assert reds == [20, 40, 200]
+
+
+def test_an_animation_of_pictures_that_are_too_wide_for_webp_is_smaller():
+    frames = [Image.new("RGB", (32_000, 40), color) for color in ("red", "blue")]
+    with Image.open(io.BytesIO(animation(frames))) as read:
+        assert (read.size, read.n_frames) == ((16_383, 20), 2)
