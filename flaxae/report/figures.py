@@ -88,9 +88,9 @@ def png(picture: Image.Image) -> bytes:
 
 def animation(frames: Sequence[Image.Image]) -> bytes:
     """The frames as an animated WebP file that repeats, with a pause on the last frame."""
-    size = tuple(map(max, zip(*(frame.size for frame in frames), strict=True)))
-    scale = min(1.0, _WEBP_SIDE / max(size))
-    size = tuple(max(1, int(side * scale)) for side in size)
+    width, height = max(frame.width for frame in frames), max(frame.height for frame in frames)
+    scale = min(1.0, _WEBP_SIDE / max(width, height))
+    size = max(1, int(width * scale)), max(1, int(height * scale))
     first, *others = (ImageOps.pad(frame, size, color=_PAPER, centering=(0, 0)) for frame in frames)
     buffer = io.BytesIO()
     first.save(
