@@ -1,6 +1,6 @@
 """The config of a run: frozen dataclasses.
 
-Every room keeps its options beside what they are for; this module puts them together. It imports
+Every package keeps its options beside what they are for; this module puts them together. It imports
 nothing heavy, because every command reads it, `--help` included.
 """
 
