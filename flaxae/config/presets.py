@@ -30,6 +30,7 @@ PRESETS = {
             "schedule": "staircase",
             "warmup": 0.0,
             "beta2": 0.999,
+            "weight_decay": 1e-5,
             "epochs": 50,
         },
     ),

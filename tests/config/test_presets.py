@@ -52,6 +52,8 @@ def test_the_original_preset_is_the_recipe_of_the_original():
     assert (model.latent_dim, model.dense_units) == (None, ())
     assert (config.objective.loss, config.objective.corrupt) == ("bce", ())
     assert config.epochs == 50
+    dense = preset("original", model="fully_connected")
+    assert dense.optimizer == config.optimizer
 
 
 @pytest.fixture
