@@ -57,7 +57,10 @@ def measure_row(settings: Settings, name: str) -> dict[str, Any]:
     folder = settings.manual_dir if "dataset" in flags else None
 
     def config(seed: int) -> flaxae.TrainConfig:
-        workdir = settings.workdir / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+        # Shorter runs, as of a smoke run, must not be taken for the row's own.
+        length = f"-{settings.epochs}_epochs" if settings.epochs else ""
+        folder_name = f"{name.replace(', ', '-').replace(' ', '_')}{length}-{seed}"
+        workdir = settings.workdir / folder_name
         more = {"seed": seed, "workdir": str(workdir), "manual_dir": folder and str(folder)}
         return from_flags({**flags, **more})
 

@@ -87,6 +87,23 @@ def test_every_seed_is_measured_once_and_kept(monkeypatch, capsys, tmp_path):
     assert [each["seed"] for each in row["runs"]] == [0, 1]
 
 
+def test_a_shorter_run_is_not_taken_for_the_row_s_own(monkeypatch, tmp_path):
+    """As after a smoke run."""
+    epochs = []
+
+    def fake(answer, starts, checkpoint):
+        epochs.append(starts[0].epochs)
+        (starts[0].workdir_path() / "evaluation").mkdir(parents=True)
+        return result(0.1)
+
+    monkeypatch.setattr(results, "in_process", fake)
+    flags = ["--workdir", str(tmp_path), "--output-dir", str(tmp_path / "results")]
+    flags += ["--rows", "default", "--seeds", "1"]
+    for more in (["--epochs", "3"], [], ["--epochs", "3"], []):
+        assert run(Settings, [*flags, *more]) == 0
+    assert epochs == [3, 50]
+
+
 def test_a_run_is_trained_evaluated_and_continued(tiny_config):
     found = results.train_and_evaluate([tiny_config], "latest")
     results.table({"default": {"runs": [found]}})
