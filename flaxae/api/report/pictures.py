@@ -50,11 +50,11 @@ def make_pictures(
 
     shape = part.image_shape[:2]
     most = _BYTES + _BYTES_PER_POINT * count - _without_pictures(part)
-    copies = 1 if part.targets is None else 2  # of what a reconstruction needs beside it
-    least = min(len(rows), _FEWEST_RECONSTRUCTIONS) * copies
-    planned = plan(originals(first, *shape), drawn(first, *shape), len(rows), least, most)
+    copies = 1 if part.targets is None else 2
+    least = min(len(rows), _FEWEST_RECONSTRUCTIONS)
+    planned = plan(originals(first, *shape), drawn(first, *shape), len(rows), least, most, copies)
     width, height = planned.width, planned.height
-    some = _chosen(errors, planned.reconstructions // copies, among=rows)
+    some = _chosen(errors, planned.reconstructions, among=rows)
     sets = [("thumbnails", originals(rows, height, width), rows)]
     sets.append(("reconstructions", drawn(some, height, width), some))
     if part.targets is not None:

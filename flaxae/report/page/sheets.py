@@ -28,7 +28,12 @@ class Plan(NamedTuple):
 
 
 def plan(
-    images: Pictures, reconstructions: Pictures, thumbnails: int, least: int, most_bytes: int
+    images: Pictures,
+    reconstructions: Pictures,
+    thumbnails: int,
+    least: int,
+    most_bytes: int,
+    copies: int = 1,
 ) -> Plan:
     """The largest size for which the thumbnails and `least` reconstructions fit.
 
@@ -38,6 +43,7 @@ def plan(
         thumbnails: The number of thumbnails.
         least: The number of reconstructions that must fit too.
         most_bytes: The size that all of them may have in base64.
+        copies: Pictures for each reconstruction: 2 if its target is shown too.
     """
     height, width = images.shape[1:3]
     longest = min(max(height, width), _SIZES[0])
@@ -45,7 +51,8 @@ def plan(
 
     def planned(side: int) -> tuple[Plan, bool]:
         shape = fitted(height, width, side)
-        each, other = (_bytes_each(scaled_down(some, *shape)) for some in (images, reconstructions))
+        each, one = (_bytes_each(scaled_down(some, *shape)) for some in (images, reconstructions))
+        other = copies * one
         room = most_bytes - thumbnails * each
         count = min(thumbnails, max(least, int(room / other)))
         return Plan(shape[1], shape[0], count), room >= least * other

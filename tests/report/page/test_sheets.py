@@ -56,5 +56,14 @@ def test_the_first_to_go_are_reconstructions():
     assert planned.reconstructions == pytest.approx(500, abs=2)
 
 
+def test_what_a_reconstruction_needs_beside_it_has_room_too():
+    """A run with targets has two pictures for each reconstruction."""
+    images = noise(64, 16)
+    assert plan(images, images, 64, 10, 10**7, copies=2).reconstructions == 64
+    thumbnails = 1000 / 64 * sum(map(len, encode(images)))
+    planned = plan(images, images, 1000, 100, int(2 * thumbnails), copies=2)
+    assert planned.reconstructions == pytest.approx(500, abs=2)
+
+
 def test_small_images_keep_their_size():
     assert plan(noise(9, 9), noise(9, 9), 9, 9, 10**6)[:2] == (9, 9)
