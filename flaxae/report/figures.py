@@ -50,12 +50,17 @@ class GridLayout(NamedTuple):
 
 def grid_layout(names: Sequence[str], height: int, width: int) -> GridLayout:
     """The layout of `reconstruction_grid`, for rows of these names."""
-    scale = max(1, -(-_CELL // height))
+    scale = enlargement(height, width)
     font = ImageFont.load_default(_FONT_SIZE)
     left = max(int(font.getlength(name)) for name in names) + 2 * _GAP
     return GridLayout(
         left, _FONT_SIZE + 2 * _GAP, width * scale + _GAP, height * scale + _GAP, scale
     )
+
+
+def enlargement(height: int, width: int) -> int:
+    """The whole factor by which a grid enlarges images of this size."""
+    return max(1, -(-_CELL // max(height, width)))
 
 
 def to_picture(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:

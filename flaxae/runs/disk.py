@@ -8,6 +8,7 @@ import jax
 from flaxae.data.file_names import counted
 from flaxae.data.sizes import size_text
 from flaxae.errors import RunError
+from flaxae.report.figures import enlargement
 from flaxae.report.terminal import say
 from flaxae.runs.workdir import CONFIG
 from flaxae.training.loop import View
@@ -15,7 +16,7 @@ from flaxae.training.loop import View
 _CHECKPOINTS = 4  # the newest two, the best, and the one that is being written
 _OVERHEAD = 100_000  # bytes of a checkpoint beside its arrays
 _EVENTS = 2_000  # bytes an epoch for the histogram of an array, and for its numbers
-_CELL, _COLUMNS, _ROWS = 64, 10, 2  # of a picture
+_COLUMNS, _ROWS = 10, 2  # of a picture
 
 
 class Disk:
@@ -69,5 +70,4 @@ def _array_count(view: View) -> int:
 def _picture(view: View) -> int:
     """Bytes of an epoch's picture: half of its pixels' in color, because PNG compresses."""
     height, width, _ = view.task.model.image_shape
-    scale = max(1, -(-_CELL // height))
-    return height * width * scale**2 * 3 * _COLUMNS * _ROWS // 2
+    return height * width * enlargement(height, width) ** 2 * 3 * _COLUMNS * _ROWS // 2

@@ -17,6 +17,16 @@ from flaxae.training.loop import View
 
 _EXAMPLES = 10  # of the test split
 _MOST_PIXELS = 50_000_000  # of a picture; Pillow warns of more
+# Pillow raises each of these for some damaged file, or for one of very many pixels.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 class Pictures:
@@ -74,7 +84,6 @@ def _read(path: Path, what: str) -> Image.Image | None:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise ValueError(f"{picture.width}x{picture.height} pixels")
             return picture.convert("RGB")
-    # Pillow raises each of these for some damaged file.
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+    except _UNREADABLE as error:
         warn(f"{path} cannot be read ({reason(error)}); {what} goes without it")
         return None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flaxae.report.figures import animation, png, reconstruction_grid, to_picture
+from flaxae.report.figures import animation, enlargement, png, reconstruction_grid, to_picture
 
 LEFT_OF = {"input": 0, "reconstruction": 1}
 
@@ -19,13 +19,19 @@ def test_every_image_is_shown_whole_and_in_its_place(shape):
     rows = rows_of(shape)
     picture = np.asarray(reconstruction_grid(rows, "epoch 1"))
     height, width, _ = shape
-    scale = max(1, -(-64 // height))
+    scale = max(1, -(-64 // max(height, width)))
     left = picture.shape[1] - 4 * (width * scale + 4)
     for row, images in enumerate(rows.values()):
         for column, image in enumerate(images):
             y, x = 22 + row * (height * scale + 4), left + column * (width * scale + 4)
             cell = picture[y : y + height * scale : scale, x : x + width * scale : scale]
             np.testing.assert_array_equal(cell, np.asarray(to_picture(image)))
+
+
+def test_a_wide_image_is_not_enlarged():
+    """Its height alone would ask for a picture of half a million columns."""
+    assert enlargement(1, 784) == 1
+    assert reconstruction_grid(rows_of((1, 784, 1), 10), "epoch 1").width < 8_000
 
 
 def test_two_channels_become_gray():

@@ -42,6 +42,14 @@ def test_deleted_pictures_are_no_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_picture_of_too_many_pixels_is_left_out(tmp_path, folder, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9 * 31)  # Pillow refuses twice as many
+    big = Image.new("RGB", (63, 9))
+    (folder / "epoch_0003.png").write_bytes(png(big))
+    Pictures(tmp_path).on_end(Mock(spec=View, status="finished"))
+    assert "epoch_0003.png cannot be read" in capsys.readouterr().err
+
+
 def test_a_folder_in_place_of_the_animation_is_said(tmp_path, folder, capsys):
     (folder / "animation.webp").mkdir()
     Pictures(tmp_path).on_end(Mock(spec=View, status="finished"))
