@@ -35,7 +35,8 @@ def compared(numbers: Sequence[Sequence[Number]], of_same_images: bool = True) -
         found = [rows[name].values.get("embedding") if name in rows else None for rows in by_name]
         known = [value for value in found if value is not None]
         lower = next(rows[name].lower for rows in by_name if name in rows)
-        best = (min if lower else max)(known) if len(set(known)) > 1 and of_same_images else None
+        comparable = of_same_images and lower is not None and len(set(known)) > 1
+        best = (min if lower else max)(known) if comparable else None
         result.append(
             Row(
                 name,

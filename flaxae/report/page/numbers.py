@@ -37,12 +37,12 @@ class Number(NamedTuple):
     name: str
     values: Mapping[str, float]
     meaning: str
-    lower: bool  # whether lower is better
+    lower: bool | None  # whether lower is better; None if nobody knows
     pixels_win: bool  # by definition: they reconstruct themselves
 
     def is_best(self, kind: str) -> bool:
         """Whether no other column is better than `kind`."""
-        if len(self.values) < 2 or kind not in self.values:
+        if len(self.values) < 2 or kind not in self.values or self.lower is None:
             return False
         choose = min if self.lower else max
         rivals = {k: v for k, v in self.values.items() if not (self.pixels_win and k == "pixels")}
@@ -58,11 +58,18 @@ def numbers(values: Mapping[str, Mapping[str, float]], loss: str) -> list[Number
             measure_name(name, loss),
             {kind: values[name][kind] for kind in COLUMNS if kind in values[name]},
             _MEANINGS.get(name, "A measure of the objective."),
-            name in _LOWER_IS_BETTER,
+            _is_lower_better(name),
             name in (*_LOWER_IS_BETTER, "trustworthiness"),
         )
         for name in names
     ]
+
+
+def _is_lower_better(name: str) -> bool | None:
+    """Of a measure by its name; None for one that an objective of one's own has named."""
+    if name in _LOWER_IS_BETTER or name.endswith("_loss"):
+        return True
+    return False if name in _MEANINGS else None
 
 
 def used_columns(rows: list[Number]) -> dict[str, str]:

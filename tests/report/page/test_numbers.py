@@ -32,6 +32,17 @@ def test_less_of_a_part_of_the_loss_is_better():
     assert (row.name, row.best) == ("SSIM loss", [1])
 
 
+def test_no_run_is_the_best_by_a_measure_that_nobody_knows():
+    runs = [
+        numbers({"sharpness": {"embedding": x}, "kl_loss": {"embedding": x}}, "own")
+        for x in (0.5, 0.9)
+    ]
+    rows = {row.name: row.best for row in compared(runs)}
+    assert [*rows.values()] == [[], [0]]
+    (row,) = numbers({"sharpness": {"embedding": 0.5, "pca": 0.4}}, "own")
+    assert not row.is_best("embedding")
+
+
 def test_flags_that_differ():
     rows = differing([{"seed": 0, "filters": (4, 2), "same": 1}, {"seed": 1, "same": 1}])
     assert [(row.name, row.texts) for row in rows] == [
