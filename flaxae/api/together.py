@@ -27,17 +27,17 @@ _STALE = 35.0  # seconds after which NFS shows what another machine has written
 
 def require_alike(config: TrainConfig, dataset: DatasetInfo) -> None:
     """Raises InputError unless all processes were given the same flags and see the same images."""
-    own = dict(_options(dataclasses.asdict(config)))
+    own = _flags(config)
     mine = {"flags": own, "images": [dataset.digest, dataset.sizes, list(dataset.class_names)]}
     every = processes.gather("the comparison of flags and images", mine)
     for number, other in enumerate(every):
         flags = other["flags"]
-        for name in own:
-            if flags[name] != every[0]["flags"][name]:
+        for name, first in every[0]["flags"].items():
+            if flags.get(name) != first:
                 flag = f"--{name.replace('_', '-')}"
                 raise InputError(
-                    f"process {number} was started with {flag} {flags[name]}, and process 0 with "
-                    f"{every[0]['flags'][name]}; give all the same flags"
+                    f"process {number} was started with {flag} {flags.get(name)}, and process 0 "
+                    f"with {first}; give all the same flags"
                 )
         if other["images"] != every[0]["images"]:
             raise InputError(
@@ -45,6 +45,11 @@ def require_alike(config: TrainConfig, dataset: DatasetInfo) -> None:
                 f"{other['images'][1]} of sha256 {other['images'][0]} there, "
                 f"{every[0]['images'][1]} of {every[0]['images'][0]} in process 0"
             )
+
+
+def _flags(config: TrainConfig) -> dict[str, str]:
+    """The flags as texts; the model first, because other models have other flags."""
+    return {"model": config.model.name, **dict(_options(dataclasses.asdict(config)))}
 
 
 def _options(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

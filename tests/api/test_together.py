@@ -5,8 +5,10 @@ import pytest
 from flax.training.train_state import TrainState
 
 from flaxae.api import together
+from flaxae.config import TrainConfig
 from flaxae.config.serialization import to_json
 from flaxae.errors import InputError, RunError
+from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.runs.checkpoint_folder import Progress, Restored
 from flaxae.runs.checkpoints import Checkpoints
 from flaxae.runs.stop_signal import StopSignal
@@ -44,12 +46,21 @@ def test_a_folder_that_only_process_0_sees_is_named(second, tiny_config, tmp_pat
 
 
 def test_other_images_are_named(second, tiny_config):
-    flags = dict(together._options(together.dataclasses.asdict(tiny_config)))
+    flags = together._flags(tiny_config)
     second({"flags": flags, "images": ["other", {"train": 50}, ["a"]]})
     with pytest.raises(InputError, match="process 1 sees other images at tiny than process 0"):
         together.require_alike(tiny_config, DATASET)
     second({"flags": flags, "images": ["abc", {"train": 50}, ["a"]]})
     together.require_alike(tiny_config, DATASET)
+
+
+def test_another_model_is_named(second, tiny_config):
+    """Its flags have other names."""
+    other = TrainConfig(model=FullyConnectedConfig())
+    second({"flags": together._flags(other), "images": ["abc", {"train": 50}, ["a"]]})
+    named = "process 1 was started with --model convolutional, and process 0 with fully_connected"
+    with pytest.raises(InputError, match=named):
+        together.require_alike(tiny_config, DATASET)
 
 
 def test_other_weights_and_other_images_are_named(second, tiny_splits):
