@@ -69,6 +69,14 @@ def load(
             f"{folder} was trained on other images (sha256 {before.digest}, now "
             f"{source.digest()}); give those that it was trained on"
         )
+    names = source.splits()["train"].class_names
+    if before is not None and before.class_names and names and names != before.class_names:
+        known = " ".join(map(printable, before.class_names[:5]))
+        now = " ".join(map(printable, names[:5]))
+        raise InputError(
+            f"{folder} was trained on other labels ({len(before.class_names):,} classes, {known} "
+            f"first; now {len(names):,}, {now} first); give those that it was trained on"
+        )
     return open_run(folder, checkpoint, source.splits, None)
 
 

@@ -211,6 +211,17 @@ def test_a_run_with_workdir_is_kept_and_continues_with_the_same_images(tmp_path)
         flaxae.load(run.workdir, images=others)
 
 
+def test_labels_of_other_classes_are_not_those_of_the_run(tmp_path):
+    config = replace(CONFIG, workdir=str(tmp_path / "run"))
+    labels = [("a", "b", "c")[row % 3] for row in range(len(IMAGES))]
+    run = flaxae.train(config, IMAGES, labels=labels)
+    loaded = flaxae.load(run.workdir, images=IMAGES, labels=labels)
+    assert loaded.splits["train"].class_names == run.class_names == ("a", "b", "c")
+    others = [row % 10 for row in range(len(IMAGES))]
+    with pytest.raises(flaxae.InputError, match=r"other labels \(3 classes, a b c first"):
+        flaxae.load(run.workdir, images=IMAGES, labels=others)
+
+
 def test_it_prints_only_if_asked(capfd):
     flaxae.train(CONFIG, IMAGES)
     assert capfd.readouterr() == ("", "")
