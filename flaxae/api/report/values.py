@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FITTED = 20_000  # training images that PCA is fitted to
 _MOST_FITTED = 2**29  # their pixels, beyond which there is no PCA
-_MOST_SEARCHED = 2**26  # pixels of which neighbors are searched in the small page
+_MOST_QUICK = 2**26  # pixels that the small page fits PCA to, or searches neighbors of
 
 Values = dict[str, dict[str, float]]  # measure -> "embedding", "pca" and so on -> value
 
@@ -28,7 +28,7 @@ def whole_values(run: "Run", part: Split, split: str | None) -> Values:
         name: {"embedding": value} for name, value in quality.items() if name != "examples"
     }
     if split is not None:
-        _add_pca(run, part, run.dimensions, values)
+        _add_pca(run, part, run.dimensions, values, _MOST_FITTED)
         values |= run.evaluate_embedding(split).scores
     return values
 
@@ -40,26 +40,31 @@ def quick_values(run: "Run", part: Split, embedding: Embedding) -> Values:
     values["mse"] = {"embedding": mse}
     values["rmse"] = {"embedding": math.sqrt(mse)}
     values["psnr"] = {"embedding": _psnr(mse)}
-    pca = _add_pca(run, part, embedding.vectors.shape[1], values)
+    is_small = math.prod(part.images.shape) <= _MOST_QUICK
+    dimensions = embedding.vectors.shape[1]
+    pca = _add_pca(run, part, dimensions, values, _MOST_QUICK) if is_small else None
     if part.labels is not None:
-        pixels = floats(_flat(part.images))
         ways = {"embedding": embedding.vectors}
-        if pixels.size <= _MOST_SEARCHED:
+        if is_small:
+            pixels = floats(_flat(part.images))
             ways |= {"pixels": pixels} if pca is None else {"pca": pca, "pixels": pixels}
         found = {kind: agreement(vectors, part.labels) for kind, vectors in ways.items()}
         values["map_accuracy"] = {k: v for k, v in found.items() if v is not None}
     return values
 
 
-def _add_pca(run: "Run", part: Split, dimensions: int, values: Values) -> np.ndarray | None:
+def _add_pca(
+    run: "Run", part: Split, dimensions: int, values: Values, most: int
+) -> np.ndarray | None:
     """Adds the errors of a PCA of as many numbers, and of pixels; returns its vectors.
 
+    There is none if it would be fitted to more than `most` pixels of training images.
     A denoising run has other targets than its inputs, which PCA knows nothing of.
     """
     train = run.splits["train"].images
     noisy = part.targets is not None or run.config.objective.noise_factor
     numbers = int(np.prod(part.image_shape))
-    if noisy or numbers * min(len(train), _FITTED) > _MOST_FITTED:
+    if noisy or numbers * min(len(train), _FITTED) > most:
         return None
     fitted = floats(_flat(train[sample_rows(len(train), _FITTED)]))
     projection = fit_pca(fitted, dimensions)
