@@ -129,6 +129,14 @@ def test_training_ends_with_a_small_report(tmp_path, tiny_splits, capsys, monkey
     assert not (tmp_path / "run" / "report.html").exists()
 
 
+def test_the_pages_of_a_denoising_run_say_which_inputs_are_noisy(tmp_path, tiny_splits):
+    assert train(tmp_path / "run", "--noise-factor", "0.3") == 0
+    page = tmp_path / "run" / "report.html"
+    assert b"inputs without noise" in page.read_bytes()
+    assert report("--workdir", tmp_path / "run") == 0
+    assert b"inputs with the noise of training" in page.read_bytes()
+
+
 def test_training_without_a_report(tmp_path, tiny_splits):
     assert train(tmp_path / "run", "--no-report") == 0
     assert not (tmp_path / "run" / "report.html").exists()

@@ -143,7 +143,7 @@ def _page(
             "sections": texts.sections(absent),
             "numbers": rows,
             "columns": used_columns(rows),
-            "numbers_note": texts.SMALL if small else "Bold is the best of a row.",
+            "numbers_note": texts.numbers_note(small, run.config.objective.noise_factor),
             "examples": drawn,
             "charts": run_charts(run.history),
             "map_note": texts.map_note(plane, len(part.images), pictures),

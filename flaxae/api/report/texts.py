@@ -20,9 +20,12 @@ ERROR_MAPS = (
     "Error maps show the mean difference of a pixel, in one scale for all images: yellow is half "
     "of the range or more. They are of the compressed thumbnails."
 )
-SMALL = (
-    "A quick look at the first test images; python run.py report has more numbers. Bold is the "
-    "best of a row."
+_QUICK = "A quick look at the first test images; python run.py report has more numbers."
+_BEST = "Bold is the best of a row."
+# Of a run that was trained with noise, in the small page and in the whole one.
+_WITHOUT_NOISE = "All numbers are of inputs without noise."
+_WITH_NOISE = (
+    "Reconstructions are of inputs with the noise of training, embeddings of inputs without it."
 )
 _PLANES = {
     "latent": "The two numbers of each embedding",
@@ -55,6 +58,14 @@ def sections(absent: Mapping[str, bool]) -> dict[str, str]:
         "config": "How it was made",
     }
     return {name: title for name, title in every.items() if not absent.get(name, False)}
+
+
+def numbers_note(small: bool, noise_factor: float) -> str:
+    """What the numbers of the small or the whole page are of."""
+    remarks = [_QUICK, _BEST] if small else [_BEST]
+    if noise_factor:
+        remarks.append(_WITHOUT_NOISE if small else _WITH_NOISE)
+    return " ".join(remarks)
 
 
 def map_note(plane: Plane, count: int, pictures: Sequence[PictureSet]) -> str:
