@@ -7,7 +7,8 @@ import pytest
 from flaxae.commands import main as cli
 from flaxae.data import atomic
 from flaxae.export import outputs
-from tests.fixtures.synthetic_run import make_run
+from flaxae.report.figures import reconstruction_grid
+from tests.fixtures.synthetic_run import make_run, solid_images
 
 START = b"<!doctype html>"
 
@@ -86,6 +87,19 @@ def test_a_folder_of_images_can_be_shown(run, tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         Image.new("RGB", (12, 8), color).save(folder / f"{row}.png")
     assert report("--workdir", run, "--images", tmp_path / "images") == 0
+
+
+def test_as_many_examples_are_shown_as_there_are_images(tmp_path, monkeypatch):
+    sizes = {"train": 60, "validation": 10, "test": 3}
+    splits = {name: solid_images(size, seed=size) for name, size in sizes.items()}
+    make_run(tmp_path / "run", monkeypatch, splits=splits)
+    (tmp_path / "run" / "reconstructions").mkdir()
+    rows = dict.fromkeys(("input", "reconstruction"), splits["test"].images)
+    picture = reconstruction_grid(rows, "a title that is wider than three images " * 2)
+    picture.save(tmp_path / "run" / "reconstructions" / "epoch_0001.png")
+    assert report("--workdir", tmp_path / "run") == 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'alt="3 images of the test split: input" width="36"' in page
 
 
 def test_a_full_disk_is_told_and_leaves_the_old_page(run, monkeypatch, capsys):

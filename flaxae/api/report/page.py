@@ -24,7 +24,7 @@ from flaxae.report.page.html import render
 from flaxae.report.page.numbers import numbers, used_columns
 from flaxae.report.page.points import Block, Measure, Points, picture_blocks, points_data
 from flaxae.runs.pictures import epoch_pictures
-from flaxae.runs.workdir import RECONSTRUCTIONS
+from flaxae.runs.workdir import RECONSTRUCTIONS, read_dataset_info
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -181,10 +181,16 @@ def _examples(run: "Run") -> Examples | None:
     noise = run.config.objective.noise_factor
     names = ["input", *(["noisy"] if noise else []), "reconstruction"]
     pictures = epoch_pictures(run.workdir / RECONSTRUCTIONS, "the report", _EPOCHS)
-    found = examples(pictures, names, run.image_shape)
+    found = examples(pictures, names, run.image_shape, min(_test_images(run), EXAMPLES))
     if found is None and "test" in run.splits and len(run.splits["test"].images):
         found = strips({run.epoch: run.programs.example_rows(select(run.splits, "test"), EXAMPLES)})
     return found
+
+
+def _test_images(run: "Run") -> int:
+    """How many images the test split has, without reading them."""
+    kept = read_dataset_info(run.workdir)
+    return len(run.splits["test"].images) if kept is None else kept.sizes.get("test", 0)
 
 
 def _examples_data(run: "Run", drawn: Examples) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from PIL import Image
 from flaxae.report.figures import grid_layout, scaled_down
 from flaxae.report.page.sheets import data_uri, fitted, tiled, to_image
 
-EXAMPLES = 10
+EXAMPLES = 10  # at most
 _SIDE = 64  # pixels of an example, at most
 _QUALITY = 75  # of WebP
 
@@ -20,8 +20,9 @@ Row = UInt8[np.ndarray, "examples height width channels"]
 
 
 class Examples(NamedTuple):
-    """Ten images, and their reconstructions after some epochs as one picture."""
+    """A few images, and their reconstructions after some epochs as one picture."""
 
+    images: int  # of a row
     inputs: dict[str, str]  # what a row is, and its picture: the input, and what is noisy of it
     epochs: list[int]
     picture: str  # WebP in base64, a row of pixels' height for each epoch
@@ -30,13 +31,17 @@ class Examples(NamedTuple):
 
 
 def examples(
-    pictures: Mapping[int, Image.Image], names: Sequence[str], shape: tuple[int, int, int]
+    pictures: Mapping[int, Image.Image],
+    names: Sequence[str],
+    shape: tuple[int, int, int],
+    count: int,
 ) -> Examples | None:
     """The examples by epoch; None if no picture is laid out as this version does.
 
-    `names` are the rows of the pictures, the reconstruction last; `shape` is an image's.
+    `names` are the rows of the pictures, the reconstruction last; `shape` is an image's, and
+    `count` the images of a row. A picture may be wider than they are, for its title.
     """
-    rows = {epoch: _cut(picture, names, shape) for epoch, picture in pictures.items()}
+    rows = {epoch: _cut(picture, names, shape, count) for epoch, picture in pictures.items()}
     found = {epoch: cut for epoch, cut in sorted(rows.items()) if cut is not None}
     if not found:
         return None
@@ -52,6 +57,7 @@ def strips(rows: Mapping[int, Mapping[str, Row]]) -> Examples:
     buffer = io.BytesIO()
     to_image(np.concatenate(drawn)).save(buffer, "WEBP", quality=_QUALITY)
     return Examples(
+        len(first[name]),
         {each: data_uri(to_image(_strip(first[each]))) for each in inputs},
         [*rows],
         base64.b64encode(buffer.getvalue()).decode(),
@@ -71,14 +77,13 @@ def _strip(row: Row) -> np.ndarray:
 
 
 def _cut(
-    picture: Image.Image, names: Sequence[str], shape: tuple[int, int, int]
+    picture: Image.Image, names: Sequence[str], shape: tuple[int, int, int], count: int
 ) -> dict[str, Row] | None:
     """The images of each row of a picture; None if it is laid out in another way."""
     height, width, channels = shape
     layout = grid_layout(names, height, width)
-    count = (picture.width - layout.left) // layout.step_x
-    count = min(count, EXAMPLES)
-    if count < 1 or picture.height != layout.top + len(names) * layout.step_y:
+    least, exact = layout.left + count * layout.step_x, layout.top + len(names) * layout.step_y
+    if count < 1 or picture.width < least or picture.height != exact:
         return None
     array = np.asarray(picture.convert("RGB"))
     result = {}

@@ -21,7 +21,7 @@ def test_examples_are_cut_out_of_the_pictures(shape):
     }
     long = "a title that is wider than a picture of two " * 20
     pictures = {7: reconstruction_grid(rows, long), 3: reconstruction_grid(rows, "short")}
-    found = examples(pictures, NAMES, shape)
+    found = examples(pictures, NAMES, shape, 10)
     assert found.epochs == [3, 7]
     assert [*found.inputs] == ["input"]
     drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.picture))).convert("L"))
@@ -34,5 +34,17 @@ def test_examples_are_cut_out_of_the_pictures(shape):
 
 def test_a_picture_of_another_layout_is_left_out():
     rows = {name: np.zeros((10, 8, 8, 1), np.uint8) for name in (*NAMES, "noisy")}
-    assert examples({1: reconstruction_grid(rows, "")}, NAMES, (8, 8, 1)) is None
-    assert examples({1: Image.new("RGB", (3, 3))}, NAMES, (8, 8, 1)) is None
+    assert examples({1: reconstruction_grid(rows, "")}, NAMES, (8, 8, 1), 10) is None
+    assert examples({1: Image.new("RGB", (3, 3))}, NAMES, (8, 8, 1), 10) is None
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (28, 28, 1)), (4, (64, 16, 3))])
+def test_the_room_for_a_title_is_no_example(count, shape):
+    rows = {name: np.zeros((count, *shape), np.uint8) for name in NAMES}
+    picture = reconstruction_grid(rows, "epoch 7, validation loss 0.1234, and more of a title")
+    found = examples({7: picture}, NAMES, shape, count)
+    assert found.images == count
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.picture))).convert("L"))
+    assert drawn.shape == (found.height, found.width) == (shape[0], count * shape[1])
+    assert drawn.max() < 9  # paper is white
+    assert examples({7: picture}, NAMES, shape, 99) is None  # more than there is room for
