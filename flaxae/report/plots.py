@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _DPI = 120
 _MOST_NUMBERED = 20  # classes; with more there is no room for names and counts
+_MOST_LISTED = 60  # classes; with more the legend would lie over the plot
 
 
 def draw_confusion(
@@ -44,7 +46,8 @@ def draw_embedding(
 ) -> bytes:
     """A PNG of a scatter plot of the first two principal components, colored by class.
 
-    `variance_ratio` holds each component's share of the variance, in 0..1.
+    `variance_ratio` holds each component's share of the variance, in 0..1. Up to 60 classes have
+    their names beside the plot.
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.add_subplot(
@@ -57,14 +60,24 @@ def draw_embedding(
         colors = _colors(len(class_names))
         # All classes in one call, in the order of the examples, so that no class covers another.
         axes.scatter(*plane.T, s=size, c=colors[labels], linewidths=0, alpha=0.7)
-        for label, color in enumerate(colors):
-            axes.scatter([], [], color=color, label=str(label))
-        columns = -(-len(class_names) // _MOST_NUMBERED)
-        legend = figure.legend(loc="outside right upper", ncols=columns)
-        for text, name in zip(legend.get_texts(), class_names, strict=True):
-            text.set_parse_math(False)
-            text.set_text(name)  # not as the label, because labels that begin with "_" are left out
+        if len(class_names) <= _MOST_LISTED:
+            _add_legend(figure, axes, colors, class_names)
     return _png(figure)
+
+
+def _add_legend(
+    figure: Figure,
+    axes: Axes,
+    colors: Float32[np.ndarray, "classes 4"],
+    class_names: Sequence[str],
+) -> None:
+    for label, color in enumerate(colors):
+        axes.scatter([], [], color=color, label=str(label))
+    columns = -(-len(class_names) // _MOST_NUMBERED)
+    legend = figure.legend(loc="outside right upper", ncols=columns)
+    for text, name in zip(legend.get_texts(), class_names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)  # not as the label, because labels that begin with "_" are left out
 
 
 def _axis_label(number: int, share: float) -> str:

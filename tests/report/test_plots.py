@@ -8,7 +8,7 @@ from PIL import Image
 from flaxae.report.plots import draw_confusion, draw_embedding
 
 
-@pytest.mark.parametrize("classes", [1, 3, 12, 30])
+@pytest.mark.parametrize("classes", [1, 3, 12, 30, 60, 200])
 def test_plots_of_any_number_of_classes(classes):
     names = ["_a $\\broken$ formula", *(f"class_{i}" for i in range(1, classes))]
     labels = np.arange(60) % classes
