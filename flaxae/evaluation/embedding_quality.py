@@ -67,7 +67,9 @@ def embedding_quality(
     confusion = None
     if train.labels is not None and test.labels is not None:
         own, answers = class_scores(train.vectors, test.vectors, train.labels, test.labels)
-        confusion = confusion_matrix(test.labels, answers, labels=range(classes)).tolist()
+        two_or_more = range(max(classes, 2))  # scikit-learn warns of a single label
+        counts = confusion_matrix(test.labels, answers, labels=two_or_more)
+        confusion = counts[:classes, :classes].tolist()
     trust = neighborhood_score(test_images.reshape(len(test_images), -1), test.vectors)
     if trust is not None:
         own["trustworthiness"] = trust

@@ -74,6 +74,15 @@ def test_the_best_pca_has_the_most_accurate_neighbors(score):
     assert accuracy["best_pca"] > accuracy["pca"] + 0.1
 
 
+def test_one_class_is_no_warning(score):
+    train, test = (
+        clusters(count, 0)._replace(labels=np.zeros(count, np.int32)) for count in (30, 20)
+    )
+    quality = score(train, test, 1)
+    assert quality.confusion == [[20]]
+    assert quality.scores["knn_accuracy"]["embedding"] == 1
+
+
 @pytest.mark.parametrize("unlabeled", ["train", "test"])
 def test_without_labels_only_trustworthiness_is_computed(score, unlabeled):
     both = {"train": clusters(30, 0), "test": clusters(20, 1)}
