@@ -101,7 +101,12 @@ def run(options: Options) -> int:
     if not is_first():
         return 0
     _show(f"{options.title}, after epoch {trained.epoch}", scores, part.files)
-    say(f"everything is in {written}: scores.csv, scores.parquet, worst.png, maps/")
+    names = [*files.FILES]
+    if options.npz:
+        names.append(files.NPZ)
+    if options.maps:
+        names.append(f"{files.MAPS}/")
+    say(f"everything is in {written}: {', '.join(names)}")
     where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}
     say(json.dumps(where | _summary(scores) | {"output_dir": str(written)}, allow_nan=False))
     return 0
@@ -124,9 +129,9 @@ def _show(title: str, scores: "Scores", files: tuple[str, ...] | None) -> None:
     limit = scores.threshold
     if limit.rate is None:
         warn(
-            f"no threshold: {limit.wanted:.2%} false alarms take {limit.needed:,} held-out normal "
-            f"images, and the run has {limit.images:,}; train with more images, or give a larger "
-            "--false-alarms"
+            f"no threshold: {_digits(limit.wanted)}% false alarms take {limit.needed:,} held-out "
+            f"normal images, and the run has {limit.images:,}; train with more images, or give a "
+            "larger --false-alarms"
         )
     else:
         say(
@@ -159,8 +164,14 @@ def _show_detection(scores: "Scores") -> None:
 
 
 def _percent(interval: Any) -> str:
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.rate:.2f} % (between {low:.2f} and {high:.2f} %)"
+    rate, low, high = map(_digits, interval)
+    return f"{rate} % (between {low} and {high} %)"
+
+
+def _digits(share: float) -> str:
+    """A share as percent, with as many digits as it takes."""
+    percent = 100 * share
+    return f"{percent:.2f}" if percent >= 0.1 or percent == 0 else f"{percent:.2g}"
 
 
 def _summary(scores: "Scores") -> dict[str, Any]:

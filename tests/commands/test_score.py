@@ -139,6 +139,28 @@ def test_scores_of_training_images_are_warned_of(run, capsys, split):
     assert " %) of normal images lie above it, with 95 % confidence\n" in out
 
 
+@pytest.mark.parametrize("flags", [["--npz"], ["--maps", 0], ["--maps", 0, "--npz"]])
+def test_the_files_are_named_that_are_there(run, capsys, flags):
+    assert score("--workdir", run, *flags) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "everything is" in line)
+    where, _, named = line.removeprefix("everything is in ").partition(": ")
+    assert where == str(run / "scores")
+    found = {path.name + "/" * path.is_dir() for path in (run / "scores").iterdir()}
+    assert set(named.split(", ")) == found
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (0.00001, "no threshold: 0.001% false alarms take 99,999 held-out"),
+        (0.00015, "no threshold: 0.015% false alarms take 6,666 held-out"),
+    ],
+)
+def test_a_small_rate_is_not_rounded_to_zero(run, capsys, rate, said):
+    assert score("--workdir", run, "--maps", 0, "--false-alarms", rate) == 0
+    assert said in capsys.readouterr().err
+
+
 def test_one_image_and_a_second_run_into_the_same_folder(run, new, tmp_path, capsys):
     words = ["--workdir", run, "--output-dir", tmp_path / "out"]
     assert score(*words, "--images", new) == 0
