@@ -36,8 +36,10 @@ def run(options: Options) -> int:
     title = f"{options.title}, after epoch {trained.epoch}"
     show_quality(title, trained.config.objective.loss, quality)
     embedding = None if options.images else _show_embedding(trained, options.split)
-    dead = trained.dead_units(options.split, images=images)
-    say(f"dead units  {sum(dead.values())}, of hidden layers")
+    dead = None
+    if quality["examples"] > 1:  # one image tells nothing of a unit
+        dead = trained.dead_units(options.split, images=images)
+        say(f"dead units  {sum(dead.values())}, of hidden layers")
     where = {"split": options.what, "epoch": trained.epoch, "step": trained.step}
     say(json.dumps(where | quality | {"dead_units": dead, "embedding": embedding}))
     return 0

@@ -12,16 +12,23 @@ from flaxae.training.state import named_leaves
 from flaxae.training.step import activations
 
 _SPREAD = 1e-6  # of a unit's activations, below which it is dead
+_OUTPUT = "decoder/pixels/activation"  # of the fully connected model; no hidden layer
 
 _jitted_activations = jax.jit(activations)
 
 
 def dead_units(state: TrainState, split: Split, batch_size: int, layout: str) -> dict[str, int]:
-    """The number of units of each layer whose activations are the same for all images."""
+    """The number of units of each hidden layer whose activations are the same for all images.
+
+    The embedding is a hidden layer too. Of fewer than two images the number tells nothing: with
+    one, all units are counted.
+    """
     lowest: dict[str, Any] = {}
     highest: dict[str, Any] = {}
     for batch in evaluation_batches(split, min(batch_size, len(split.images))):
         for name, values in named_leaves(_jitted_activations(state, batch.images)).items():
+            if name == _OUTPUT:
+                continue
             inside = np.asarray(values)[np.asarray(batch.mask)]
             channel = layout.index("C") if inside.ndim == 4 else inside.ndim - 1
             others = tuple(axis for axis in range(inside.ndim) if axis != channel)

@@ -34,6 +34,7 @@ def test_evaluate_scores_the_embedding(tmp_path, monkeypatch, capsys):
         "trustworthiness",
     }
     assert result["dead_units"]["encoder/blocks_0/layers_0/activation"] == 0
+    assert f"dead units  {sum(result['dead_units'].values())}, of hidden layers" in said
     assert np.sum(embedding["confusion"]) == 41
     assert embedding["class_names"] == ["Red", "Green", "Blue"]
     pictures = tmp_path / "run" / "evaluation" / "test"
@@ -57,8 +58,10 @@ def test_a_split_of_one_image_is_evaluated(tmp_path, monkeypatch, capsys):
     sizes = {"train": 60, "validation": 10, "test": 1}
     splits = {name: solid_images(size, seed=size) for name, size in sizes.items()}
     make_run(tmp_path / "run", monkeypatch, splits=splits)
-    _, result = run_evaluate(tmp_path / "run", capsys)
+    said, result = run_evaluate(tmp_path / "run", capsys)
     assert result["examples"] == 1
+    assert result["dead_units"] is None  # one image tells nothing of them
+    assert "dead units" not in said
     assert np.sum(result["embedding"]["confusion"]) == 1
 
 
