@@ -16,6 +16,7 @@ from flaxae.report.page.curves import compared_charts
 from flaxae.report.page.examples import EXAMPLES, strip_uri
 from flaxae.report.page.html import render
 from flaxae.report.page.numbers import Number, numbers
+from flaxae.runs.workdir import read_dataset_info
 
 if TYPE_CHECKING:
     from flaxae.api.run import Run
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 FILE = "comparison.html"  # in the current folder
 _NOTE = "Bold is the best of a row. Losses can be compared only if they are of one objective."
 _NOTE_OF_OTHER_IMAGES = (
-    "These runs were measured on different images, so no number is marked as the best of its row."
+    "These runs were measured on different images, targets or noise, so no number is marked as the "
+    "best of its row."
 )
 
 
@@ -43,7 +45,7 @@ def write_comparison(
 
 def _page(runs: "Sequence[Run]", split: str) -> bytes:
     names = unique_names([run.workdir.name for run in runs])
-    of_same_images = len({_images(run, split) for run in runs}) == 1
+    of_same_images = len({_measured(run, split) for run in runs}) == 1
     return render(
         "compare.html",
         {
@@ -64,10 +66,13 @@ def _page(runs: "Sequence[Run]", split: str) -> bytes:
     )
 
 
-def _images(run: "Run", split: str) -> tuple[Any, ...]:
-    """What tells the images of a split from those of another run, without reading them."""
-    images = select(run.splits, split).images
-    return run.config.data.dataset, tuple(images.shape)
+def _measured(run: "Run", split: str) -> tuple[Any, ...]:
+    """What tells the inputs and targets of a split from those of another run, without reading."""
+    images, data = select(run.splits, split).images, run.config.data
+    kept = read_dataset_info(run.workdir)
+    digest = None if kept is None else kept.digest
+    noise_factor = run.config.objective.noise_factor
+    return data.dataset, tuple(images.shape), digest, data.targets, noise_factor
 
 
 def _flags(runs: "Sequence[Run]") -> list[Row]:
