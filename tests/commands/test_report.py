@@ -6,6 +6,8 @@ import pytest
 
 from flaxae.commands import main as cli
 from flaxae.data import atomic
+from flaxae.data.sources import tfds
+from flaxae.errors import InputError
 from flaxae.export import outputs
 from flaxae.report.figures import reconstruction_grid
 from tests.fixtures.synthetic_run import make_run, solid_images
@@ -87,6 +89,22 @@ def test_a_folder_of_images_can_be_shown(run, tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         Image.new("RGB", (12, 8), color).save(folder / f"{row}.png")
     assert report("--workdir", run, "--images", tmp_path / "images") == 0
+
+
+def test_a_run_without_its_own_images_shows_others(run, tmp_path, monkeypatch):
+    from PIL import Image
+
+    def gone(config):
+        raise InputError("gone")
+
+    monkeypatch.setenv("FLAXAE_STORE_DIR", str(tmp_path / "store"))
+    monkeypatch.setattr(tfds, "load", gone)
+    (tmp_path / "images").mkdir()
+    for row, color in enumerate(("red", "blue", "green")):
+        Image.new("RGB", (12, 8), color).save(tmp_path / "images" / f"{row}.png")
+    assert not (run / "reconstructions").exists()
+    assert report("--workdir", run, "--images", tmp_path / "images") == 0
+    assert b"Examples by epoch" not in (run / "report.html").read_bytes()
 
 
 def test_as_many_examples_are_shown_as_there_are_images(tmp_path, monkeypatch):

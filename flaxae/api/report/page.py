@@ -182,9 +182,15 @@ def _examples(run: "Run") -> Examples | None:
     names = ["input", *(["noisy"] if noise else []), "reconstruction"]
     pictures = epoch_pictures(run.workdir / RECONSTRUCTIONS, "the report", _EPOCHS)
     found = examples(pictures, names, run.image_shape, min(_test_images(run), EXAMPLES))
-    if found is None and "test" in run.splits and len(run.splits["test"].images):
-        found = strips({run.epoch: run.programs.example_rows(select(run.splits, "test"), EXAMPLES)})
-    return found
+    if found is not None:
+        return found
+    try:
+        test = select(run.splits, "test")
+    except InputError:  # the run's own images cannot be read
+        return None
+    if not len(test.images):
+        return None
+    return strips({run.epoch: run.programs.example_rows(test, EXAMPLES)})
 
 
 def _test_images(run: "Run") -> int:
