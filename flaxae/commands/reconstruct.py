@@ -44,10 +44,13 @@ def run(options: Options) -> int:
     # A file that is named is refused before the run is opened, which takes seconds.
     named = None if options.output is None else target(options.output)
     trained = open_for(options)
+    dataset = trained.config.data.dataset
+    sources = options.images, dataset if is_path(dataset) else None
+    if named is not None:
+        require_outside(named, *sources, flag="--output")
     if options.output_dir is not None:
         folder = Path(options.output_dir).expanduser().absolute()
-        dataset = trained.config.data.dataset
-        require_outside(folder, options.images, dataset if is_path(dataset) else None)
+        require_outside(folder, *sources)
         count = trained.write_reconstructions(
             folder, options.split, images=options.images, overwrite=options.overwrite
         )

@@ -185,6 +185,17 @@ def test_pictures_are_not_put_among_images(run, photos, tmp_path, capsys, out):
     assert len([*tmp_path.rglob("[0-9]_*.png")]) == 0
 
 
+@pytest.mark.parametrize("output", ["photos/x.png", "photos/ant/new/x.png", "new/x.jpg"])
+def test_a_picture_is_not_put_among_images(run, tmp_path, capsys, output):
+    save(tmp_path / "new" / "a.png", blots(1)[0])
+    words = ("--workdir", run, "--images", "new", "--output", output)
+    assert command("reconstruct", *words) == 2
+    error = capsys.readouterr().err
+    assert f"--output got {tmp_path / output}, in the images' folder" in error
+    assert "pictures there would be taken for images" in error
+    assert not (tmp_path / output).exists()
+
+
 def test_evaluate_takes_images(run, tmp_path, capsys):
     np.save(tmp_path / "new.npy", blots(4))
     capsys.readouterr()
