@@ -35,6 +35,7 @@ class Profile:
         self._folder = folder
         self._calls = 0
         self._recording = False
+        self._recorded = False
         self._programs: Sequence[str] = ()
 
     def on_call(self, view: View) -> None:
@@ -42,7 +43,7 @@ class Profile:
         self._calls += 1
         if self._calls == _WARM_UP:
             jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
-            self._recording = True
+            self._recording = self._recorded = True
         if self._calls == _WARM_UP + _RECORDED:
             self._stop()
 
@@ -57,7 +58,21 @@ class Profile:
         self._stop()
 
     def operations(self) -> "list[Operation]":
-        """See `costliest_operations`."""
+        """See `costliest_operations`; only of this start, though the folder may have older records.
+
+        Raises:
+            RunError: this start has trained nothing, or made too few calls.
+        """
+        if not self._calls:
+            raise RunError(
+                "no call was recorded: nothing was trained, because the run has all its epochs; "
+                "give more --epochs, or --restart to train it anew"
+            )
+        if not self._recorded:
+            raise RunError(
+                f"no call was recorded in {self._folder}: an epoch has fewer than {_WARM_UP} "
+                "calls; try a smaller --steps-per-call or --batch-size"
+            )
         return costliest_operations(self._folder, self._programs)
 
     def _stop(self) -> None:
@@ -76,10 +91,7 @@ def costliest_operations(folder: Path, programs: Iterable[str], count: int = 10)
     """
     files = sorted(folder.glob("plugins/profile/*/*.trace.json.gz"))
     if not files:
-        raise RunError(
-            f"no call was recorded in {folder}: an epoch has fewer than {_WARM_UP} calls; "
-            "try a smaller --steps-per-call or --batch-size"
-        )
+        raise RunError(f"{folder} holds no record any more; train with --profile once more")
     times: Counter[str] = Counter()
     durations: Counter[str] = Counter()  # nanoseconds
     # Not jax.profiler.ProfileData, which crashes on some events in jax 0.12.

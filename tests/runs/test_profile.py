@@ -71,6 +71,22 @@ def test_too_few_calls_are_an_error(tmp_path):
         profile.operations()
 
 
+def test_an_older_record_is_not_that_of_this_start(tmp_path):
+    call_products(Profile(tmp_path), 9)
+    profile = Profile(tmp_path)
+    profile.on_call(VIEW)
+    profile.on_end(VIEW)
+    with pytest.raises(RunError, match="an epoch has fewer than 3 calls"):
+        profile.operations()
+
+
+def test_a_finished_run_says_that_nothing_was_trained(tiny_config):
+    options = command.Options(config=replace(tiny_config, epochs=1, profile=True), report=False)
+    assert command.run(options) == 0
+    with pytest.raises(RunError, match="nothing was trained, because the run has all its epochs"):
+        command.run(options)
+
+
 def test_train_writes_a_profile_and_prints_the_operations(tiny_config, capsys):
     command.run(command.Options(config=replace(tiny_config, epochs=1, profile=True)))
     folder = tiny_config.workdir_path() / "profile"
