@@ -108,7 +108,7 @@ class Details {
   }
 }
 
-const DARKEST = 0.5; // the difference of pixels in 0..1 from which the map has its last color
+const BRIGHTEST = 0.5; // the difference of pixels in 0..1 from which the map has its last color
 
 // The mean over the channels of |reconstruction - image|, in one scale for all images.
 async function drawErrorMap(canvas, run, point) {
@@ -123,7 +123,7 @@ async function drawErrorMap(canvas, run, point) {
   const image = context.createImageData(width, height);
   for (let i = 0; i < a.length; i += 4) {
     const difference = [0, 1, 2].reduce((sum, c) => sum + Math.abs(a[i + c] - b[i + c]), 0) / 3 / 255;
-    image.data.set([...scaleColor(difference / DARKEST), 255], i);
+    image.data.set([...scaleColor(difference / BRIGHTEST), 255], i);
   }
   context.putImageData(image, 0, 0);
 }
