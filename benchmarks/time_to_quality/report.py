@@ -56,7 +56,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits at least."""
+    """At most three digits below 100, a whole number from there on; "-" is never."""
     return "-" if value == math.inf else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
