@@ -13,8 +13,8 @@ from flaxae.api.programs import Floats, Programs
 from flaxae.config import TrainConfig
 from flaxae.data.images import as_array, check_images
 from flaxae.data.sources import open_images
-from flaxae.data.sources.array import number_labels
-from flaxae.data.splits import Split, select
+from flaxae.data.sources.array import number_labels, require_length
+from flaxae.data.splits import Pixels, Split, select
 from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, require
 from flaxae.evaluation.embedding import Embedding
@@ -472,23 +472,40 @@ class Run:
     def _check(self, images: Any) -> np.ndarray:
         return check_images(images, "images", self.image_shape)
 
+    def _check_split(self, part: Split) -> Split:
+        """The split, with arrays checked; what is stored is the run's own."""
+        for name in ("images", "targets"):
+            values = getattr(part, name)
+            if values is not None and not isinstance(values, StoredImages):
+                values = check_images(values, name, self.image_shape)
+                part = part._replace(**{name: values})
+        _require_images(part.images)
+        for name in ("targets", "labels", "files"):
+            values = getattr(part, name)
+            if values is not None:
+                require_length(values, len(part.images), name)
+        return part
+
     def _split(self, name: str, images: Any, labels: Any) -> Split:
         if images is None:
             return select(self.splits, name)
         if isinstance(images, Split):
-            own = isinstance(images.images, StoredImages)
-            return images if own else images._replace(images=self._check(images.images))
+            return self._check_split(images)
         if isinstance(images, (str, Path)):
             if labels is not None:
                 raise InputError("labels came with a path, whose sub-folders are labels; leave out")
             return open_images(str(images), self.config.data, self.image_shape)
         array = self._check(images)
-        if not len(array):
-            raise InputError("images is empty; give at least one image")
+        _require_images(array)
         if labels is None:
             return Split(array)
         numbers, names = number_labels(labels, len(array), "labels")
         return Split(array, numbers, names)
+
+
+def _require_images(images: Pixels) -> None:
+    if not len(images):
+        raise InputError("images is empty; give at least one image")
 
 
 def _require_one_process(what: str) -> None:

@@ -117,6 +117,32 @@ def test_a_split_of_ones_own_is_checked_like_an_array(run):
     assert run.evaluate(images=own) == run.evaluate(images=IMAGES)
 
 
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (flaxae.Split(IMAGES[:0]), "images is empty; give at least one image"),
+        (flaxae.Split(IMAGES, targets=IMAGES[:30]), "targets has 30 entries for 60 images"),
+        (flaxae.Split(IMAGES, np.zeros(30, np.int32)), "labels has 30 entries for 60 images"),
+        (flaxae.Split(IMAGES, files=("a.png", "b.png")), "files has 2 entries for 60 images"),
+        (flaxae.Split(IMAGES, targets=IMAGES.astype(int)), "targets is int64 in 0..255; expected"),
+        (flaxae.Split(IMAGES, targets=IMAGES[:, 1:]), "targets has images of 7x8x1; this run has"),
+    ],
+)
+def test_what_cannot_be_used_of_a_split_is_named(run, part, message):
+    with pytest.raises(InputError, match=message):
+        run.evaluate(images=part)
+
+
+def test_targets_of_a_split_are_images_in_any_form(run):
+    targets = IMAGES[:, ::-1]
+    found = [
+        run.evaluate(images=flaxae.Split(IMAGES, targets=form))["mse"]
+        for form in (targets, targets[..., None], targets / 255)
+    ]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-4)
+    assert found[0] != pytest.approx(run.evaluate(images=IMAGES)["mse"], rel=1e-4)
+
+
 def test_a_run_is_shown_by_its_folder_and_epoch(run):
     assert repr(run) == f"<Run {str(run.workdir)!r}: convolutional, epoch 2>"
 

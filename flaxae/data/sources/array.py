@@ -1,7 +1,7 @@
 """Images given from Python: one array, or a mapping of splits."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, Never
 
 import numpy as np
@@ -84,7 +84,7 @@ def _from_mapping(images: Mapping[str, Any], labels: Any) -> dict[str, Split]:
     if parts is None:
         return splits
     for name in SPLITS:
-        _require_length(parts[name], len(splits[name].images), f"labels[{name!r}]")
+        require_length(parts[name], len(splits[name].images), f"labels[{name!r}]")
     joined = [parts[name] for name in SPLITS]
     if len({part.dtype.kind in "US" for part in joined if len(part)}) > 1:
         raise InputError("labels are names in some splits and numbers in others; expected one kind")
@@ -122,7 +122,7 @@ def _to_split(value: Any, name: str) -> Split:
     targets = value.targets
     if targets is not None:
         targets = to_bytes(targets, f"targets of {name!r}", images.shape[1:])
-        _require_length(targets, len(images), f"targets of {name!r}")
+        require_length(targets, len(images), f"targets of {name!r}")
     return value._replace(images=images, targets=targets)
 
 
@@ -137,7 +137,7 @@ def number_labels(
     if labels is None:
         return None, ()
     values = _one_dimension(labels, what)
-    _require_length(values, count, what)
+    require_length(values, count, what)
     if values.dtype.kind == "U":
         names, numbers = np.unique(values, return_inverse=True)
         return numbers.astype(np.int32), tuple(map(str, names))
@@ -169,9 +169,10 @@ def _one_dimension(labels: Any, what: str) -> np.ndarray:
     return values
 
 
-def _require_length(values: np.ndarray, count: int, what: str) -> None:
+def require_length(values: Sized, count: int, what: str) -> None:
+    """Raises InputError unless there is a value for each of `count` images."""
     if len(values) != count:
-        raise InputError(f"{what} has {len(values)} entries for {count} images")
+        raise InputError(f"{what} has {len(values)} entries for {count} images; give one for each")
 
 
 def _refuse_empty(splits: Mapping[str, Split]) -> None:
