@@ -163,7 +163,7 @@ class Run:
             ['examples', 'loss', 'mse', 'psnr', 'rmse', 'ssim']
         """
         part = self._split(split, images, None)
-        if images is not None and self.config.data.targets is not None:
+        if self.config.data.targets is not None and part.targets is None:
             logger.warning("the images have no targets, and are compared with themselves")
         return self.programs.evaluate(part)
 

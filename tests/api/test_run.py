@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,17 @@ def test_targets_of_a_split_are_images_in_any_form(run):
     ]
     assert found == pytest.approx([found[0]] * 3, rel=1e-4)
     assert found[0] != pytest.approx(run.evaluate(images=IMAGES)["mse"], rel=1e-4)
+
+
+def test_images_without_the_targets_that_the_run_had_are_said(run, monkeypatch, caplog):
+    data = replace(run.config.data, targets="clean")
+    monkeypatch.setattr(run, "config", replace(run.config, data=data))
+    images = IMAGES[..., None]
+    run.evaluate(images=flaxae.Split(images, targets=images))
+    assert not caplog.records
+    run.evaluate(images=flaxae.Split(images))
+    (record,) = caplog.records
+    assert "the images have no targets" in record.getMessage()
 
 
 def test_a_run_is_shown_by_its_folder_and_epoch(run):
