@@ -34,6 +34,7 @@ class Decoding(NamedTuple):
     background: tuple[int, int, int] = (0, 0, 0)  # RGB under transparency and around padded images
     # Of files of 16 bits and more: these values become 0 and 255. None: the high byte.
     value_range: tuple[float, float] | None = None
+    own_range: bool = False  # of gray files of 16 bits: 0 and their largest value are the range
     most_pixels: int = 100_000_000  # width x height; larger images are refused undecoded
 
 
@@ -78,13 +79,13 @@ def decode(path: Path, how: Decoding) -> Decoded:
         notes = {"pages"} if getattr(opened.image, "is_animated", False) else set()
         opened.image.load()
         if opened.image.mode in ("I", "F") or opened.image.mode.startswith("I;16"):
-            eight_bit, highest = _from_deep_gray(opened, how.value_range)
+            eight_bit, highest = _from_deep_gray(opened, how)
             notes |= {"ranged"} if how.value_range is not None else set()
         else:
             eight_bit, highest = _from_bytes(opened, how.value_range)
         if opened.bits == 16:
             notes |= {"sixteen_bit"}
-            if how.value_range is None and highest < 16:
+            if highest < 16:
                 notes |= {"dark"}
         image = _flattened(eight_bit, how.background).convert("L" if how.channels == 1 else "RGB")
         if opened.turn is not None:
@@ -101,17 +102,18 @@ def _turn_of(opened: Opened) -> AbstractContextManager[object]:
     return _ONE_LARGE if large else nullcontext()
 
 
-def _from_deep_gray(
-    opened: Opened, value_range: tuple[float, float] | None
-) -> tuple[Image.Image, int]:
-    """Gray of 16 bits and more as 8 bits, and its highest high byte."""
+def _from_deep_gray(opened: Opened, how: Decoding) -> tuple[Image.Image, int]:
+    """Gray of 16 bits and more as 8 bits, and its highest high byte; 255 if a range was used."""
     values, tag = np.asarray(opened.image), getattr(opened.image, "tag_v2", {})
     if values.dtype == np.int32 and opened.bits == 32 and tag.get(SAMPLE_FORMAT, (1,))[0] == 1:
         values = values.view(np.uint32)  # Pillow has signed integers only
     deep = values.dtype.kind == "u" and values.dtype.itemsize == 2
+    value_range = how.value_range
     if value_range is None and not deep:
         kind = "floats" if values.dtype.kind == "f" else "signed or 32-bit integers"
         raise BadImage(f"has {kind} as pixels, which need a value range")
+    if how.own_range and deep:
+        value_range = (0.0, float(max(values.max(), 1)))
     transparent = opened.image.info.get("transparency")
     if value_range is None:
         gray = (values >> (opened.bits - 8)).astype(np.uint8)  # TIFF may have 12
@@ -124,7 +126,7 @@ def _from_deep_gray(
     result = Image.fromarray(gray)
     if transparent is not None:
         result.putalpha(Image.fromarray(np.uint8(255) * (values != transparent)))
-    return result, int(values.max()) >> 8 if deep else 0
+    return result, int(values.max()) >> 8 if value_range is None else 255
 
 
 def _scaled(

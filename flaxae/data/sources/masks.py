@@ -25,10 +25,11 @@ def read_masks(
 
     A mask has the path of its image without suffix, or the name alone if all names differ, and may
     end in "_mask". It is resized as the images are. A pixel is a defect above half of the mask's
-    largest value, so that masks of 0 and 1 serve as well as those of 0 and 255.
+    largest value, so that masks of 0 and 1 serve as well as those of 0 and 255, also in 16 bits.
 
     Raises:
-        InputError: the images have no files, a mask has no image or cannot be read.
+        InputError: the images have no files, a mask has no image, cannot be read, or is nearly
+            black in 16-bit color.
     """
     if files is None:
         raise InputError("--masks are paired by file name, and these images are no files")
@@ -40,15 +41,21 @@ def read_masks(
         channels=1,
         fit=config.fit,
         background=(0, 0, 0),
-        value_range=None,
+        own_range=True,
     )
     masks = np.zeros((len(files), height, width), bool)
     for row, name in zip(rows, listing.files, strict=True):
         path = Path(os.path.join(listing.root, name))
         try:
-            pixels = decode(path, how).pixels[..., 0]
+            decoded = decode(path, how)
         except BadImage as error:
             raise InputError(f"the mask {printable(path)} cannot be read: {error}") from error
+        if "dark" in decoded.notes:  # of colors, only the high byte is known
+            raise InputError(
+                f"the mask {printable(path)} has 16-bit color or alpha, nowhere brighter than 4095 "
+                "of 65535; save it in gray without alpha"
+            )
+        pixels = decoded.pixels[..., 0]
         masks[row] = pixels > pixels.max() / 2
     return masks
 

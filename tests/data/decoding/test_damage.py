@@ -66,6 +66,7 @@ HOWS = st.builds(
     channels=st.sampled_from([1, 3]),
     fit=st.sampled_from(["stretch", "crop", "pad"]),
     value_range=st.sampled_from([None, (0.0, 100.0)]),
+    own_range=st.booleans(),
     most_pixels=st.just(10**5),
 )
 STARTS = [

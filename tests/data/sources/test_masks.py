@@ -7,14 +7,15 @@ from PIL import Image
 from flaxae.data import DataConfig
 from flaxae.data.sources.masks import read_masks
 from flaxae.errors import InputError
+from tests.fixtures.image_bytes import png
 
 SHAPE = (4, 6, 1)
 
 
-def save(folder, name, pixels):
+def save(folder, name, pixels, kind=np.uint8):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+    Image.fromarray(np.asarray(pixels, kind)).save(path)
 
 
 def spot(row, value=255, size=1):
@@ -45,6 +46,22 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path):
 def test_half_of_the_largest_value_is_a_defect_in_any_size(tmp_path, value):
     save(tmp_path, "a.png", spot(3, value, size=5))
     assert columns(tmp_path, "a.png") == [[3]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("value", [0, 1, 255, 4000, 65535])
+def test_a_mask_of_16_bits_is_as_one_of_8(tmp_path, value, suffix):
+    save(tmp_path, f"a.{suffix}", spot(3, 1, size=5).astype(int) * value, np.uint16)
+    assert columns(tmp_path, "a.jpg") == [[3] if value else []]
+
+
+def test_a_mask_in_16_bit_color_is_refused_if_its_defects_would_be_lost(tmp_path):
+    color = spot(2)[..., None].astype(int).repeat(3, -1)
+    (tmp_path / "a.png").write_bytes(png(color * 257, 16, 2))
+    assert columns(tmp_path, "a.jpg") == [[2]]
+    (tmp_path / "a.png").write_bytes(png(color, 16, 2))
+    with pytest.raises(InputError, match=r"a\.png has 16-bit color or alpha, nowhere .* in gray"):
+        columns(tmp_path, "a.jpg")
 
 
 @pytest.mark.parametrize(
