@@ -18,7 +18,7 @@ from flaxae.api.run import Run
 from flaxae.api.together import claim_together, require_alike, restore_together, share_signals
 from flaxae.config import TrainConfig
 from flaxae.data import is_path
-from flaxae.data.sources import Source, open_source
+from flaxae.data.sources import FROM_PYTHON, Source, open_source, refuse_unused
 from flaxae.data.sources.array import ArraySource
 from flaxae.data.splits import SPLITS, Split, keep_classes, limit_training
 from flaxae.errors import InputError
@@ -224,6 +224,7 @@ def _of_path(config: TrainConfig, path: str) -> TrainConfig:
 
 def _source(config: TrainConfig, images: Any, labels: Any) -> Source:
     if images is not None:
+        refuse_unused(config.data, FROM_PYTHON)
         return ArraySource(images, labels)
     if labels is not None:
         raise InputError("labels came without images; give both, or neither")

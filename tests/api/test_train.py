@@ -188,6 +188,21 @@ def test_what_cannot_be_used_is_named(images, labels, message):
         flaxae.train(CONFIG, images, labels)
 
 
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"image_size": (64, 64), "channels": 3}, "--image-size is for a folder of images, and "),
+        ({"range": (0.0, 9.0)}, "--range is for a folder of images or an array file, and "),
+        ({"labels_key": "kinds"}, "--labels-key is for an array file, and "),
+    ],
+)
+def test_an_option_of_files_is_refused_for_arrays(options, flag):
+    config = replace(CONFIG, data=flaxae.DataConfig(**options))
+    for images in (IMAGES, THREE):
+        with pytest.raises(flaxae.InputError, match=f"{flag}these are images from Python; leave"):
+            flaxae.train(config, images)
+
+
 def test_a_run_without_workdir_lives_as_long_as_its_object():
     run = flaxae.train(CONFIG, IMAGES)
     workdir = run.workdir

@@ -59,12 +59,13 @@ def open_source(config: DataConfig) -> Source:
     """The source of the dataset that `config` names; imports its module if need be."""
     form = _by_form(config.dataset)
     if config.dataset not in SOURCES:
-        _refuse_unused(config, form)
+        refuse_unused(config, form)
     entry = SOURCES.get(config.dataset, form)
     make = pkgutil.resolve_name(entry) if isinstance(entry, str) else entry
     return make(config)
 
 
+FROM_PYTHON = "images from Python"
 _KINDS = {_FOLDER: "a folder of images", _ARRAYS: "an array file", _NAMES: "a dataset by name"}
 # Options of files -> what can have them; the others are for every dataset.
 _OF_FILES = ("image_size", "channels", "fit", "background", "labels", "targets")
@@ -75,8 +76,8 @@ _FOR = {name: (_FOLDER,) for name in _OF_FILES} | {
 }
 
 
-def _refuse_unused(config: DataConfig, form: str) -> None:
-    """Raises InputError for an option that the dataset would ignore."""
+def refuse_unused(config: DataConfig, form: str) -> None:
+    """Raises InputError for an option that the dataset, or images `FROM_PYTHON`, would ignore."""
     default = DataConfig()
     for name, forms in _FOR.items():
         if form not in forms and getattr(config, name) != getattr(default, name):
@@ -87,9 +88,8 @@ def _refuse_unused(config: DataConfig, form: str) -> None:
                     f"{config.dataset} is no file or folder here, so it is taken for a dataset by "
                     f"name, and {flag} is for {wanted}; correct --dataset, or leave {flag} out"
                 )
-            raise InputError(
-                f"{flag} is for {wanted}, and {config.dataset} is {_KINDS[form]}; leave it out"
-            )
+            came = f"{config.dataset} is {_KINDS[form]}" if form in _KINDS else f"these are {form}"
+            raise InputError(f"{flag} is for {wanted}, and {came}; leave it out")
 
 
 def _by_form(dataset: str) -> str:
