@@ -134,6 +134,8 @@ class StoredImages:
 
     def __getitem__(self, key: Any) -> UInt8[np.ndarray, "..."]:
         outer, inner = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        if outer is None or outer is ...:  # `inner` may begin at any axis
+            return np.asarray(self)[key]
         rows = self.rows[outer]
         if np.ndim(rows) == 0:
             return self._file.read(np.array([rows]))[0][inner]

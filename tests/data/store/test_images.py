@@ -41,6 +41,11 @@ ROWS = np.random.default_rng(1).permutation(3000)[:700]
         np.arange(700) % 2 == 0,
         (slice(0, 9), slice(None), slice(1, 3)),
         (4, 2),
+        (..., 0),
+        (..., 2, slice(None), slice(None), 0),
+        (None, 5),
+        ...,
+        None,
     ],
     ids=str,
 )
