@@ -156,6 +156,7 @@ def test_targets_are_what_the_loss_compares_with():
         (IMAGES[0, :, :, 0], None, r"images has the shape \(9, 7\); expected \[N, H, W\]"),
         (IMAGES > 0, None, "images is bool; expected uint8"),
         (IMAGES[:3], None, "no image is in the split"),
+        (IMAGES[:0], None, r"no image is in the split train \(0 images in all\); give more images"),
         (IMAGES, np.arange(59), "labels has 59 entries for 60 images"),
         (IMAGES, np.full(60, -1), "labels are int64 from -1; expected whole numbers from 0"),
         (IMAGES, np.full(60, 0.5), r"labels are float64 from 0\.5"),

@@ -12,6 +12,7 @@ def test_the_hash_is_that_of_the_bytes():
     ]
     assert pixel_hashes(images).tolist() == expected
     assert pixel_hashes(images[::-1]).tolist() == expected[::-1]
+    assert pixel_hashes(images[:0]).tolist() == []
 
 
 def test_splits_are_80_10_10_and_the_edges_belong_to_the_later_split():
