@@ -26,7 +26,7 @@ from flaxae.errors import InputError, RunError
 
 logger = logging.getLogger("flaxae.data")
 PARTIAL = ".partial"  # suffix of an entry that is being written
-_OLD = ".old"
+OLD = ".old"  # an entry that is being replaced
 OTHER = ".other"  # what an interrupted call has decoded of other images, as of the changed folder
 
 
@@ -105,7 +105,7 @@ def _replace(scratch: Path, folder: Path) -> None:
     """Puts the entry in place; processes that read the old one keep it until they end."""
     for name in ("fingerprint", "remarks.jsonl"):
         (scratch / name).unlink(missing_ok=True)
-    old = folder.with_name(folder.name + _OLD)
+    old = folder.with_name(folder.name + OLD)
     shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         folder.rename(old)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from flaxae.data import DataConfig
 from flaxae.data.file_names import counted, printable
 from flaxae.data.sizes import size_text
-from flaxae.data.store.build import OTHER, PARTIAL, build, is_locked
+from flaxae.data.store.build import OLD, OTHER, PARTIAL, build, is_locked
 from flaxae.data.store.files import MARKER, UNREADABLE, find, read_description
 from flaxae.data.store.plan import Entry, Plan
 from flaxae.data.store.rows import Progress
@@ -98,7 +98,7 @@ def folder_size(folder: Path) -> int:
 
 def _kept(folder: Path) -> Kept:
     size = folder_size(folder)
-    if folder.name.endswith((PARTIAL, OTHER)):
+    if folder.name.endswith((PARTIAL, OTHER, OLD)):
         state = "being written" if is_locked(folder) else "interrupted"
         return Kept(folder.name, "?", (), size, state)
     try:

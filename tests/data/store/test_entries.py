@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from flaxae.data import DataConfig
+from flaxae.data.store import build as building
 from flaxae.data.store.build import build
 from flaxae.data.store.entries import build_shown, display, entry_name, kept, prune, store_root
 from tests.data.store.test_build import Killed, interrupted, plan
@@ -54,6 +55,17 @@ def test_prune_deletes_what_nothing_needs_and_nothing_else(three):
     assert [entry.name for entry in prune(root, [])] == [names[1], f"{names[2]}.partial"]
     left = {path.name for path in root.iterdir() if path.is_dir()}
     assert left == {names[0], "stranger-202401011230"}
+
+
+def test_what_a_kill_leaves_of_a_replaced_entry_is_pruned(tmp_path, monkeypatch):
+    build(tmp_path, plan(source=str(tmp_path)))
+    with monkeypatch.context() as patch:
+        patch.setattr(building.shutil, "rmtree", lambda *args, **options: None)
+        build(tmp_path, plan(fingerprint="two", source=str(tmp_path)))
+    states = {entry.name: entry.state for entry in kept(tmp_path)}
+    assert states == {"toys": "complete", "toys.old": "interrupted"}
+    assert [entry.name for entry in prune(tmp_path, [])] == ["toys.old"]
+    assert [entry.name for entry in kept(tmp_path)] == ["toys"]
 
 
 def test_prune_by_name(three):
