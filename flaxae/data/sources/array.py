@@ -1,7 +1,7 @@
 """Images given from Python: one array, or a mapping of splits."""
 
 import hashlib
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Never
 
 import numpy as np
@@ -86,9 +86,7 @@ def _from_mapping(images: Mapping[str, Any], labels: Any) -> dict[str, Split]:
     for name in SPLITS:
         require_length(parts[name], len(splits[name].images), f"labels[{name!r}]")
     joined = [parts[name] for name in SPLITS]
-    if len({part.dtype.kind in "US" for part in joined if len(part)}) > 1:
-        raise InputError("labels are names in some splits and numbers in others; expected one kind")
-    numbers, names = number_labels(np.concatenate(joined), sum(map(len, joined)), "labels")
+    numbers, names = number_labels(join_labels(joined, "labels"), sum(map(len, joined)), "labels")
     assert numbers is not None
     given = splits["train"].class_names
     names = given if len(given) >= len(names) else names
@@ -124,6 +122,18 @@ def _to_split(value: Any, name: str) -> Split:
         targets = to_bytes(targets, f"targets of {name!r}", images.shape[1:])
         require_length(targets, len(images), f"targets of {name!r}")
     return value._replace(images=images, targets=targets)
+
+
+def join_labels(parts: Sequence[np.ndarray], what: str) -> np.ndarray:
+    """The labels of all splits, one after the other.
+
+    Raises:
+        InputError: they are names in some splits and numbers in others.
+    """
+    if len({part.dtype.kind in "US" for part in parts if len(part)}) > 1:
+        came = "names in some splits and numbers in others"
+        raise InputError(f"{what} are {came}; expected one kind")
+    return np.concatenate(parts)
 
 
 def number_labels(

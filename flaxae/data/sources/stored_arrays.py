@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flaxae.data import DataConfig
-from flaxae.data.sources.array import number_labels
+from flaxae.data.sources.array import join_labels, number_labels
 from flaxae.data.sources.array_file import NO_LABELS, find_arrays
 from flaxae.data.sources.array_pixels import pixels_of
 from flaxae.data.sources.array_reading import ArrayFile, list_arrays, read_rows, read_whole
@@ -139,5 +139,5 @@ def _labels(arrays: Arrays) -> tuple[np.ndarray | None, tuple[str, ...]]:
     flat = [
         values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values for values in found
     ]
-    count = sum(images.shape[0] for images, _ in pairs)
-    return number_labels(np.concatenate(flat), count, f"the labels of {path}")
+    count, what = sum(images.shape[0] for images, _ in pairs), f"the labels of {path}"
+    return number_labels(join_labels(flat, what), count, what)

@@ -119,6 +119,15 @@ def test_labels_that_do_not_fit_are_refused(config, tmp_path):
         open_source(config("scans.npz")).splits()
 
 
+def test_labels_of_two_kinds_are_refused(config, tmp_path):
+    names = np.array(["cat", "dog"] * 10)
+    arrays = {"train_images": IMAGES[:70], "test_images": IMAGES[70:]}
+    np.savez(tmp_path / "scans.npz", **arrays, train_labels=LABELS[:70], test_labels=names)
+    message = r"scans\.npz are names in some splits and numbers in others; expected one kind"
+    with pytest.raises(InputError, match=message):
+        open_source(config("scans.npz")).splits()
+
+
 def test_labels_of_bytes_are_text_in_utf_8(config, tmp_path):
     names = np.array(["ä".encode(), b"b"] * 45)
     np.savez(tmp_path / "scans.npz", images=IMAGES, labels=names)
