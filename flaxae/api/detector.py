@@ -51,7 +51,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         worst_pixels: The percentage of pixels of the scores that look at the worst ones.
         validation_fraction: The share of X that is held out.
         pixel_range: The values that become 0 and 1; what lies beyond is clipped. None: 0..255 for
-            uint8, 0..1 for floats. "fit": the smallest and the largest value of the X of `fit`.
+            an X of uint8, 0..1 for one of floats. "fit": the smallest and the largest value of the
+            X of `fit`.
         random_state: Seed of what is held out and of the training.
 
     Attributes:
@@ -183,24 +184,18 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             )
         return height, width, channels
 
-    def _range_of(self, values: np.ndarray) -> tuple[float, float]:
+    def _range_of(self, values: np.ndarray) -> tuple[float, float] | None:
+        """The values that become 0 and 1 in every X; None: each X has those of its type."""
         if self.pixel_range == "fit":
             return float(values.min()), float(values.max())
-        if self.pixel_range is not None:
-            low, high = self.pixel_range
-            return float(low), float(high)
-        if values.dtype == np.uint8:
-            return 0.0, 255.0
-        if values.min() < 0 or values.max() > 1:
-            raise ValueError(
-                f"X has {values.dtype} in {values.min():.4g}..{values.max():.4g}; expected uint8, "
-                'or floats in 0..1, or give pixel_range=(low, high) or "fit"'
-            )
-        return 0.0, 1.0
+        if self.pixel_range is None:
+            return None
+        low, high = self.pixel_range
+        return float(low), float(high)
 
     def _pixels(self, values: np.ndarray) -> np.ndarray:
         """Images [n, height, width, channels] of floats in 0..1."""
-        low, high = self.range_
+        low, high = _range_of_type(values) if self.range_ is None else self.range_
         scaled = (values.astype(np.float64) - low) / ((high - low) or 1.0)
         return np.clip(scaled, 0, 1).astype(np.float32).reshape(len(values), *self.shape_)
 
@@ -209,6 +204,18 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         size = min(config.optimizer.batch_size, images)
         optimizer = dataclasses.replace(config.optimizer, batch_size=size)
         return dataclasses.replace(config, optimizer=optimizer)
+
+
+def _range_of_type(values: np.ndarray) -> tuple[float, float]:
+    """0..255 of uint8, 0..1 of all else."""
+    if values.dtype == np.uint8:
+        return 0.0, 255.0
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(
+            f"X has {values.dtype} in {values.min():.4g}..{values.max():.4g}; expected uint8, "
+            'or floats in 0..1, or give pixel_range=(low, high) or "fit"'
+        )
+    return 0.0, 1.0
 
 
 def _flat(X: Any) -> Any:

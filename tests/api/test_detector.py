@@ -84,6 +84,13 @@ def test_flat_rows_and_images_are_the_same(fitted, images):
     np.testing.assert_allclose(fitted.score_samples(flat), fitted.score_samples(images))
 
 
+def test_bytes_and_floats_are_the_same_images(fitted, images):
+    scores = fitted.score_samples(images)
+    np.testing.assert_allclose(fitted.score_samples(images / 255), scores, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"X has int64 in 0\.\.2\d\d; expected uint8, or floats"):
+        fitted.predict(images.astype(int))
+
+
 def test_a_fitted_detector_survives_pickle_and_clone(fitted, images):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(images), fitted.predict(images))
