@@ -169,6 +169,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         for name in ("false_alarms", "validation_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 < share < 1")
+        if self.pixel_range is not None and not _is_range(self.pixel_range):
+            raise InputError(
+                f'pixel_range is {self.pixel_range!r}; expected None, "fit", or two finite '
+                "numbers, the smaller one first"
+            )
 
     def _shape_of(self, values: np.ndarray, came: tuple[int, ...]) -> tuple[int, int, int]:
         """The shape of an image; `came` is that of an entry of X."""
@@ -204,6 +209,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         size = min(config.optimizer.batch_size, images)
         optimizer = dataclasses.replace(config.optimizer, batch_size=size)
         return dataclasses.replace(config, optimizer=optimizer)
+
+
+def _is_range(value: Any) -> bool:
+    """Whether it is "fit", or two finite numbers of which the first is smaller."""
+    if isinstance(value, str):
+        return value == "fit"
+    try:
+        span = np.asarray(value, float)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return span.shape == (2,) and bool(-np.inf < span[0] < span[1] < np.inf)
 
 
 def _range_of_type(values: np.ndarray) -> tuple[float, float]:
