@@ -102,6 +102,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._require_parameters()
         values: Any = validate_data(self, _flat(X), dtype="numeric", ensure_min_samples=2)
         self.shape_ = self._shape_of(values, X.shape[1:] if _are_images(X) else values.shape[1:])
+        self._require_shape(X)
         self.range_ = self._range_of(values)
         images = self._pixels(values)
         random = check_random_state(self.random_state)
@@ -129,6 +130,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """The negated score of each image: lower is odder."""
         check_is_fitted(self)
         values: Any = validate_data(self, _flat(X), dtype="numeric", reset=False)
+        self._require_shape(X)
         images = self._pixels(values)
         size = self.config_.optimizer.batch_size
         return -self._score(measure(self._state, images, size, self.worst_pixels)).astype(float)
@@ -188,6 +190,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 "expected image_shape=(height, width) or (height, width, channels)"
             )
         return height, width, channels
+
+    def _require_shape(self, X: Any) -> None:
+        """Raises ValueError for images of another shape, whose pixels would be scrambled."""
+        if _are_images(X) and (*X.shape[1:], 1)[:3] != self.shape_:
+            raise ValueError(
+                f"X has images of the shape {X.shape[1:]}, and the detector has {self.shape_}; "
+                "give images of that shape, or fit with their image_shape"
+            )
 
     def _range_of(self, values: np.ndarray) -> tuple[float, float] | None:
         """The values that become 0 and 1 in every X; None: each X has those of its type."""

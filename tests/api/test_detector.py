@@ -84,6 +84,12 @@ def test_flat_rows_and_images_are_the_same(fitted, images):
     np.testing.assert_allclose(fitted.score_samples(flat), fitted.score_samples(images))
 
 
+def test_images_of_another_shape_are_refused(fitted, images):
+    with pytest.raises(ValueError, match=r"shape \(7, 9, 1\), and the detector has \(9, 7, 1\)"):
+        fitted.predict(images.reshape(-1, 7, 9, 1))
+    np.testing.assert_array_equal(fitted.predict(images[..., 0]), fitted.predict(images))
+
+
 def test_bytes_and_floats_are_the_same_images(fitted, images):
     scores = fitted.score_samples(images)
     np.testing.assert_allclose(fitted.score_samples(images / 255), scores, rtol=1e-4)
@@ -105,6 +111,7 @@ def test_it_is_public():
     ("parameters", "X", "error", "message"),
     [
         ({"image_shape": (2, 3)}, np.zeros((4, 7)), ValueError, "which are no images of"),
+        ({"image_shape": (4, 16)}, np.zeros((4, 8, 8)), ValueError, r"8\), and .*\(4, 16, 1\)"),
         ({}, np.full((4, 7), 3.0), ValueError, r"float64 in 3..3; expected uint8"),
         ({}, np.array([[np.nan, 1.0]] * 3), ValueError, "NaN"),
         ({"score_name": "x"}, np.zeros((4, 7)), InputError, "score_name is 'x'; expected one of"),
