@@ -430,7 +430,8 @@ class Run:
             The folder.
 
         Raises:
-            InputError: the folder cannot be written, or holds something else.
+            InputError: the folder cannot be written, or holds something else, or `maps` is no whole
+                number from 0.
             RunError: the files cannot be written, as on a full disk.
 
         Example:
@@ -440,6 +441,8 @@ class Run:
         """
         from flaxae.api.score import write_scores
 
+        fits = isinstance(maps, int) and maps >= 0
+        require(fits, "maps", maps, "a whole number from 0")
         part = self._split(split, images, labels)
         return write_scores(self, Path(folder), part, scores, maps, npz, overwrite)
 

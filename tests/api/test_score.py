@@ -178,6 +178,12 @@ def test_nonsense_is_refused(run, options, message):
         run.score(**options)
 
 
+def test_a_number_of_maps_below_0_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match="maps got -5; expected a whole number from 0"):
+        run.write_scores(tmp_path / "out", run.score(), maps=-5)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_scale_of_the_maps_is_of_the_run(run):
     scale = run.score(split="test").scale
     assert run.score(np.zeros((1, 8, 12, 3), np.uint8)).scale == scale
