@@ -19,7 +19,7 @@ from flaxae.config import TrainConfig
 from flaxae.config.flags import preset as config_of
 from flaxae.data.splits import Split
 from flaxae.errors import InputError
-from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, SCORES, WORST_PIXELS
+from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, RAREST, SCORES, WORST_PIXELS
 from flaxae.evaluation.scoring.measuring import measure
 from flaxae.evaluation.scoring.scores import Reference
 from flaxae.evaluation.scoring.threshold import exceeds, threshold
@@ -168,9 +168,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise InputError(f"score_name is {self.score_name!r}; {expected}")
         if not 0 < self.worst_pixels <= 100:
             raise InputError(f"worst_pixels is {self.worst_pixels}; expected percent, 0 to 100")
-        for name in ("false_alarms", "validation_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 < share < 1")
+        if not RAREST <= self.false_alarms < 1:
+            expected = f"expected 0 < share < 1, at least {RAREST:g}"
+            raise InputError(f"false_alarms is {self.false_alarms}; {expected}")
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(
+                f"validation_fraction is {self.validation_fraction}; expected 0 < share < 1"
+            )
         if self.pixel_range is not None and not _is_range(self.pixel_range):
             raise InputError(
                 f'pixel_range is {self.pixel_range!r}; expected None, "fit", or two finite '

@@ -18,7 +18,14 @@ from flaxae.data.splits import Pixels, Split, select
 from flaxae.data.store.images import StoredImages
 from flaxae.errors import InputError, require
 from flaxae.evaluation.embedding import Embedding
-from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
+from flaxae.evaluation.scoring import (
+    DEFAULT_SCORE,
+    FALSE_ALARMS,
+    MAPS,
+    RAREST,
+    SCORES,
+    WORST_PIXELS,
+)
 from flaxae.export.pictures import write_pictures
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.report.figures import reconstruction_grid
@@ -397,7 +404,8 @@ class Run:
         from flaxae.api.score import ScoreOptions, score_split
 
         require(score in SCORES, "score", score, f"one of {', '.join(SCORES)}")
-        require(0 < false_alarms < 1, "false_alarms", false_alarms, "0 < rate < 1")
+        expected = f"0 < rate < 1, at least {RAREST:g}"
+        require(RAREST <= false_alarms < 1, "false_alarms", false_alarms, expected)
         require(0 < worst_pixels <= 100, "worst_pixels", worst_pixels, "percent in 0..100")
         if images is None and labels is not None:
             raise InputError("labels came without images; give both, or neither")

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from flaxae.commands.options import RunOptions
 from flaxae.errors import PathText, require
-from flaxae.evaluation.scoring import DEFAULT_SCORE, FALSE_ALARMS, MAPS, SCORES, WORST_PIXELS
+from flaxae.evaluation.scoring import (
+    DEFAULT_SCORE,
+    FALSE_ALARMS,
+    MAPS,
+    RAREST,
+    SCORES,
+    WORST_PIXELS,
+)
 from flaxae.training import ProcessesConfig
 
 if TYPE_CHECKING:
@@ -47,7 +54,8 @@ class Options(RunOptions, ProcessesConfig):
         super().check()
         require(self.score in SCORES, "--score", self.score, f"one of {', '.join(SCORES)}")
         rate, percent = self.false_alarms, self.worst_pixels
-        require(0 < rate < 1, "--false-alarms", rate, "a share above 0 and below 1, as 0.01")
+        expected = f"a share of at least {RAREST:g} and below 1, as 0.01"
+        require(RAREST <= rate < 1, "--false-alarms", rate, expected)
         require(0 < percent <= 100, "--worst-pixels", percent, "percent above 0, at most 100")
         require(self.maps >= 0, "--maps", self.maps, "a whole number from 0")
 

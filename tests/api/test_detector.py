@@ -116,6 +116,7 @@ def test_it_is_public():
         ({}, np.array([[np.nan, 1.0]] * 3), ValueError, "NaN"),
         ({"score_name": "x"}, np.zeros((4, 7)), InputError, "score_name is 'x'; expected one of"),
         ({"false_alarms": 0}, np.zeros((4, 7)), InputError, "false_alarms is 0; expected"),
+        ({"false_alarms": 1e-310}, np.zeros((4, 7)), InputError, "is 1e-310; .* at least 1e-09"),
         ({"pixel_range": (1, 0)}, np.zeros((4, 7)), InputError, r"pixel_range is \(1, 0\)"),
         ({"pixel_range": (0, np.inf)}, np.zeros((4, 7)), InputError, "expected None, .*two finite"),
         ({"pixel_range": 5}, np.zeros((4, 7)), InputError, "pixel_range is 5; expected None"),

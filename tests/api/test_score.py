@@ -166,6 +166,7 @@ def test_masks_tell_where(run, tmp_path):
     [
         ({"score": "x"}, "score got x; expected one of mse, worst_pixels"),
         ({"false_alarms": 0.0}, "false_alarms got 0.0; expected 0 < rate < 1"),
+        ({"false_alarms": 1e-310}, "got 1e-310; expected 0 < rate < 1, at least 1e-09"),
         ({"false_alarms": float("nan")}, "false_alarms got nan"),
         ({"worst_pixels": 0}, "worst_pixels got 0; expected percent"),
         ({"worst_pixels": 101.0}, "worst_pixels got 101"),

@@ -189,6 +189,7 @@ def test_what_others_have_put_into_the_folder_is_refused_and_kept(run, new, tmp_
         (["--images", "absent"], "absent does not exist"),
         (["--images", "new", "--output-dir", "new/out"], "in the images' folder"),
         (["--false-alarms", "1"], "--false-alarms got 1.0; expected a share"),
+        (["--false-alarms", "1e-310"], "got 1e-310; expected a share of at least 1e-09"),
         (["--worst-pixels", "0"], "--worst-pixels got 0.0; expected percent"),
         (["--maps", "-1"], "--maps got -1; expected a whole number"),
         (["--score", "x"], "argument --score: invalid choice: 'x'"),

@@ -62,5 +62,6 @@ SCORES: dict[str, Score] = {
 }
 DEFAULT_SCORE = "combined"
 FALSE_ALARMS = 0.01  # the share of normal images above the threshold, unless one asks for another
+RAREST = 1e-9  # the smallest such share, which takes 1e9 held-out images
 WORST_PIXELS = 5.0  # percent of the pixels
 MAPS = 1000  # pictures of error maps, the highest scores first
