@@ -1,6 +1,7 @@
 """Compares an embedding with PCA and raw pixels, by classes and by neighborhoods.
 
-scikit-learn takes a second to import, so only `evaluate` imports this module.
+scikit-learn takes a second to import, so `Run.evaluate_embedding` imports this module only when it
+is called.
 """
 
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Exports embeddings for other programs: the projector's files, and a Parquet table."""
+"""Files for other programs: embeddings for the viewers, scores as tables, and pictures."""

@@ -40,11 +40,6 @@ class MetricsFile:
         return self._path.is_file() and self._path.stat().st_size == len(self._written)
 
 
-def read_metrics(workdir: Path) -> list[dict[str, int | float]]:
-    """The epochs that can be read; see `read_lines`."""
-    return read_lines(workdir)[0]
-
-
 def read_lines(workdir: Path) -> tuple[list[dict[str, int | float]], str | None]:
     """The epochs that can be read, each once and in order, and what is wrong with the file."""
     path = workdir / METRICS

@@ -20,7 +20,7 @@ from flaxae.errors import InputError, RunError
 from flaxae.models.fully_connected.config import FullyConnectedConfig
 from flaxae.objectives import ObjectiveConfig
 from flaxae.runs.checkpoints import Checkpoints, open_checkpoints
-from flaxae.runs.metrics_file import read_metrics
+from flaxae.runs.metrics_file import read_lines
 from flaxae.training import DeviceConfig
 
 # The losses of three epochs on the tiny dataset. They may change when the arithmetic changes on
@@ -42,7 +42,7 @@ def train(config):
 
 
 def records_of(config):
-    return read_metrics(config.workdir_path())
+    return read_lines(config.workdir_path())[0]
 
 
 def timeless(records):

@@ -4,7 +4,6 @@ import dataclasses
 import platform
 import shlex
 import time
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -70,8 +69,3 @@ def shown(value: Any) -> str:
 
 def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def by_name(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as texts."""
-    return {name: shown(value) for name, value in values.items()}
