@@ -200,6 +200,27 @@ def test_bfloat16_error_is_close_to_that_of_plain(name, options):
             assert f <= 1.5 * p + unit
 
 
+@pytest.mark.parametrize("form", [plain, *FORMS])
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(("name", "options"), [*LAYERS, ("upsample_head", {"size": (32, 32)})])
+def test_bfloat16_gradients_of_biases_count_every_pixel(name, options, layout, form):
+    """All terms are positive, and more than 256: where a sum of ones in bfloat16 stops."""
+    args = [abs(a) for a in layer_arrays(name, (8, 16, 16, 4), layout=layout)]
+    rounded = [jnp.asarray(a, jnp.bfloat16) for a in args]
+    options = options | {"activation": "identity", "layout": layout}
+
+    def gradients(module, args):
+        y, vjp = jax.vjp(lambda *args: getattr(module, name)(*args, **options), *args)
+        return [g for g, a in zip(vjp(jnp.ones_like(y)), args, strict=True) if a.ndim == 1]
+
+    want = gradients(plain, [a.astype(jnp.float32) for a in rounded])
+    assert len(want) == (2 if name == "upsample_head" else 1)
+    for g, w in zip(gradients(form, rounded), want, strict=True):
+        assert g.dtype == jnp.bfloat16
+        assert min(w) > 256
+        np.testing.assert_allclose(np.asarray(g, np.float32), w, rtol=0.02)
+
+
 def test_max_pool_of_ties():
     """All pixels of a constant image tie. The gradient of x may then go to any of them."""
     _, kernel, bias = layer_arrays("conv_max_pool")

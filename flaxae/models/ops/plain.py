@@ -95,11 +95,19 @@ def center_crop(x: Images, size: tuple[int, int], layout: Layout) -> Images:
 
 
 def add_bias(x: Images, bias: Bias, layout: Layout) -> Images:
-    """Adds the bias to each pixel."""
+    """Adds the bias to each pixel; its gradient is added up in float32.
+
+    In bfloat16 a sum of ones would stop at 256.
+    """
+    bias = bias.astype(jnp.float32)
     if bias.ndim == 1:
-        return x + (bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None])
-    rows = bias_rows(bias, len(x))
-    return x + (rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None])
+        added = bias[None, None, None, :] if layout == "NHWC" else bias[None, :, None, None]
+    else:
+        rows = bias_rows(bias, len(x))
+        added = rows[:, None, None, :] if layout == "NHWC" else rows[:, :, None, None]
+    if x.dtype != added.dtype:
+        added = jnp.broadcast_to(added, x.shape).astype(x.dtype)
+    return x + added
 
 
 def bias_rows(bias: Bias, batch: int) -> Float[Array, "_ features"]:
