@@ -139,7 +139,7 @@ def fit(
 
     def notify(event: str, seen: View) -> bool:
         nonlocal view
-        view = seen
+        view = _released(seen)
         return _notify(callbacks, event, seen)
 
     def end(callback: Any) -> None:
@@ -179,9 +179,15 @@ def _run_epochs(view: View, notify: Callable[[str, View], bool]) -> View:
         except _ValidationStopped:
             return dataclasses.replace(view, status="stopped")
         stop = agreement.now(stop | notify("on_epoch", view))
+        view = _released(view)
         if stop and view.epoch < task.epochs:
             return dataclasses.replace(view, status="stopped")
     return dataclasses.replace(view, status="finished")
+
+
+def _released(view: View) -> View:
+    """The view without the arrays that are for `on_epoch` only, so that their memory is freed."""
+    return dataclasses.replace(view, parameters={}, activations={})
 
 
 def _train_epoch(

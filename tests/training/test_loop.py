@@ -1,4 +1,6 @@
 import dataclasses
+import gc
+import weakref
 from types import SimpleNamespace
 
 import jax
@@ -180,6 +182,26 @@ def test_the_view_of_an_epoch(task):
         "seconds",
     }
     assert (record["step"], record["learning_rate"]) == (8, pytest.approx(1e-3))
+
+
+def test_the_arrays_of_an_epoch_are_gone_when_the_next_begins(task, monkeypatch):
+    """They are as large as a batch's, and would lie beside it."""
+    arrays, alive = [], []
+    run_epoch = task.trainer.run_epoch
+
+    def counted(*args):
+        gc.collect()
+        alive.append(sum(array() is not None for array in arrays))
+        return run_epoch(*args)
+
+    def on_epoch(view):
+        arrays.extend(map(weakref.ref, view.activations.values()))
+
+    monkeypatch.setattr(task.trainer, "run_epoch", counted)
+    final = run(task, SimpleNamespace(on_epoch=on_epoch))
+    assert alive == [0, 0]
+    assert len(arrays) == 2 * 2  # two layers, two epochs
+    assert (final.parameters, final.activations) == ({}, {})
 
 
 def test_on_call_stops_training(task):
