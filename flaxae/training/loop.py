@@ -15,6 +15,7 @@ from flax.training.train_state import TrainState
 from flaxae.data.splits import Split
 from flaxae.models.autoencoder import Autoencoder
 from flaxae.training.epoch import Call, EpochSums, Trainer, require_finite
+from flaxae.training.memory import watched_images
 from flaxae.training.processes import Agreement, gather, local
 from flaxae.training.state import Rngs, evaluated, named_leaves
 from flaxae.training.step import activations
@@ -23,7 +24,6 @@ from flaxae.training.validation import EvalStep, evaluate
 Record = Mapping[str, int | float]  # an epoch's numbers by name: a line of metrics.jsonl
 Status = Literal["running", "finished", "stopped", "failed"]
 
-_WATCHED = 64  # validation images whose activations are checked and recorded
 # Of the validation's results, those that follow from others or are no measurement.
 _UNRECORDED = {"mse", "psnr", "examples"}
 
@@ -246,7 +246,9 @@ def _complete_epoch(
     require_finite(quality["loss"], f"the validation loss after epoch {epoch}")
     evaluated = local(evaluated)
     parameters = named_leaves(evaluated.params)
-    watched = named_leaves(_jitted_activations(evaluated, validation.images[:_WATCHED]))
+    one = jax.ShapeDtypeStruct((1, *validation.image_shape), validation.images.dtype)
+    count = watched_images(_jitted_activations.eval_shape(evaluated, one))
+    watched = named_leaves(_jitted_activations(evaluated, validation.images[:count]))
     # The loss alone is not enough: on a CPU the maximum of a pooling ignores NaN.
     for name, array in (*parameters.items(), *watched.items()):
         require_finite(float(np.abs(array).max()), f"{name} after epoch {epoch}")

@@ -15,6 +15,8 @@ from flaxae.models.options import ModelConfig, Shape
 from flaxae.training import OptimizerConfig
 from flaxae.training.devices import Placement
 
+# Validation images whose activations are checked and recorded after each epoch, all at once.
+_MOST_WATCHED, _MOST_WATCHED_BYTES = 64, 2**28
 _SHARE = 0.9  # of the memory may be needed; the rest is for the system
 _SIZES = ("filters", "hidden_units", "dense_units", "latent_dim")  # options that make a model large
 
@@ -23,7 +25,7 @@ class Needed(NamedTuple):
     """Bytes of memory that training needs at least."""
 
     weights: int  # with their gradients, the optimizer's moments and an average
-    batch: int  # a batch of images, and what the layers make of it
+    batch: int  # a batch of images, and what the layers make of it; or what is watched, if larger
 
     @property
     def total(self) -> int:
@@ -62,7 +64,16 @@ def estimate(
     # The layers' activations and their gradients; the next call's images are made ready
     # while the device has those of this one.
     activations = 2 * _bytes(layers) * at_once * devices
-    return Needed(weights, activations + 2 * steps * batch * math.prod(image_shape))
+    training = activations + 2 * steps * batch * math.prod(image_shape)
+    return Needed(weights, max(training, watched_images(layers) * _bytes(layers)))
+
+
+def watched_images(layers: Any) -> int:
+    """Validation images whose activations are kept after an epoch: fewer where they are large.
+
+    `layers` is the activations of one image, or their shapes.
+    """
+    return min(_MOST_WATCHED, max(1, _MOST_WATCHED_BYTES // max(1, _bytes(layers))))
 
 
 def require_memory(needed: Needed, model: ModelConfig, limit: int) -> None:

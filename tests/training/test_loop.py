@@ -12,7 +12,7 @@ from flaxae.api.train import train
 from flaxae.config import TrainConfig
 from flaxae.errors import RunError
 from flaxae.models.fully_connected.config import FullyConnectedConfig
-from flaxae.training import DeviceConfig, OptimizerConfig
+from flaxae.training import DeviceConfig, OptimizerConfig, memory
 from flaxae.training.devices import place
 from flaxae.training.epoch import EpochSums, Trainer
 from flaxae.training.loop import Callback, Task, View, fit
@@ -182,6 +182,19 @@ def test_the_view_of_an_epoch(task):
         "seconds",
     }
     assert (record["step"], record["learning_rate"]) == (8, pytest.approx(1e-3))
+
+
+def test_of_large_images_fewer_are_watched(task, monkeypatch):
+    """As if the activations of five images were all that memory has room for."""
+    monkeypatch.setattr(memory, "_MOST_WATCHED_BYTES", 5 * 4 * (4 + 9 * 7))
+    shapes = []
+
+    def on_epoch(view):
+        shapes.append({name: array.shape for name, array in view.activations.items()})
+
+    run(task, SimpleNamespace(on_epoch=on_epoch))
+    expected = {"encoder/layers_0/activation": (5, 4), "decoder/pixels/activation": (5, 63)}
+    assert shapes == [expected, expected]
 
 
 def test_the_arrays_of_an_epoch_are_gone_when_the_next_begins(task, monkeypatch):

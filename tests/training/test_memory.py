@@ -1,4 +1,6 @@
 import jax
+import numpy as np
+import optax
 import pytest
 from jax.sharding import Mesh
 
@@ -10,7 +12,15 @@ from flaxae.data.store import memory as reading
 from flaxae.errors import InputError
 from flaxae.models.options import ComputeConfig
 from flaxae.training.devices import Placement, place
-from flaxae.training.memory import Needed, estimate, require_memory, usable_memory
+from flaxae.training.memory import (
+    Needed,
+    estimate,
+    require_memory,
+    usable_memory,
+    watched_images,
+)
+from flaxae.training.state import create_train_state
+from flaxae.training.step import activations
 
 MNIST = (28, 28, 1)
 
@@ -36,6 +46,37 @@ def test_a_batch_counts_with_what_the_layers_make_of_it():
     assert needed(model, batch_size=32, micro_batch=8).batch == 8 * layers + 2 * 10 * 32 * 784
     # A batch has no more images than the split.
     assert needed(model, batch_size=10**8, images=50).batch == 50 * layers + 2 * 50 * 784
+
+
+def activations_of(model, shape):
+    """The shapes of one image's activations, as the loop traces them."""
+    built = model.build(ComputeConfig(), shape)
+    state = jax.eval_shape(
+        lambda: create_train_state(built, optax.sgd(0.1), jax.random.key(0)),
+    )
+    return jax.eval_shape(activations, state, jax.ShapeDtypeStruct((1, *shape), np.uint8))
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+@pytest.mark.parametrize("shape", [MNIST, (64, 64, 3)])
+def test_of_ordinary_images_64_are_watched(preset, shape):
+    model = (flaxae.preset(preset) if preset else flaxae.TrainConfig()).model
+    assert watched_images(activations_of(model, shape)) == 64
+
+
+def test_of_large_images_fewer_are_watched():
+    """So many that their activations stay below 2**28 bytes, and at least one."""
+    model = flaxae.preset("standard").model
+    counts = [watched_images(activations_of(model, (side, side, 3))) for side in (256, 512, 1024)]
+    assert counts == [15, 3, 1]
+    assert watched_images(jax.ShapeDtypeStruct((2**40,), np.float32)) == 1
+    assert watched_images({}) == 64  # a model that shows no activations
+
+
+def test_what_is_watched_counts_where_a_batch_is_smaller():
+    model = FullyConnectedConfig(hidden_units=(100, 10))
+    watched = 64 * 4 * (100 + 10 + 100 + 784)
+    assert needed(model, batch_size=1).batch == watched
 
 
 TOO_LARGE = {
