@@ -156,7 +156,9 @@ def _train(
     placement = place(
         config.model, config.compute, config.device, shape, single_steps=config.profile
     )
-    needed = estimate(model, config.optimizer, shape, len(splits["train"].images), placement)
+    count = len(splits["train"].images)
+    config.optimizer.refuse_too_many_steps(config.epochs, count)
+    needed = estimate(model, config.optimizer, shape, count, placement)
     require_memory(needed, config.model, usable_memory())
     interrupt = StopSignal(signal.SIGINT)
     profile = Profile(workdir / PROFILE) if config.profile else None

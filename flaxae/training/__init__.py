@@ -11,6 +11,8 @@ from flaxae.errors import LARGEST, InputError, Options, require
 
 DataOnDevice = Literal["auto", "on", "off"] | bool  # True is on, False is off
 
+_MOST_STEPS = 2**31  # that JAX counts, in int32
+
 # (OptimizerConfig, steps) -> optax schedule of the steps that follow the warm-up
 SCHEDULES: dict[str, str | Callable[..., Any]] = {
     "staircase": "flaxae.training.schedules:staircase",
@@ -72,7 +74,8 @@ class OptimizerConfig(Options):
         require(within, "--final-learning-rate", final, "0 to --learning-rate")
         decay = self.learning_rate_decay
         require(0 < decay <= 1, "--learning-rate-decay", decay, "0 < factor <= 1")
-        require(self.decay_steps >= 1, "--decay-steps", self.decay_steps, "a whole number from 1")
+        fits = 1 <= self.decay_steps < _MOST_STEPS
+        require(fits, "--decay-steps", self.decay_steps, "a whole number from 1, below 2**31")
         fits = self.weight_decay == 0 or positive(self.weight_decay)
         require(fits, "--weight-decay", self.weight_decay, "0 <= decay < 3.4e38")
         require(0 <= self.beta2 < 1, "--beta2", self.beta2, "0 <= decay < 1")
@@ -95,6 +98,14 @@ class OptimizerConfig(Options):
                 f"another --workdir with --schedule-epochs {epochs}, or with "
                 "a --final-learning-rate above 0"
             )
+
+    def refuse_too_many_steps(self, epochs: int, images: int) -> None:
+        """Raises InputError where so many epochs of a split have more steps than can be counted."""
+        longest = max(epochs, self.schedule_epochs or 0)
+        steps = longest * (images // min(self.batch_size, images))
+        flag = "--epochs" if longest == epochs else "--schedule-epochs"
+        came = f"{longest}, which are {steps} steps"
+        require(steps < _MOST_STEPS, flag, came, "fewer than 2**31 steps; lower it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,13 @@ def test_an_array_is_split_by_a_hash_of_its_pixels():
     assert splits["test"].class_names == ("0", "1", "2")
 
 
+def test_more_steps_than_can_be_counted_are_refused(tmp_path):
+    config = flaxae.TrainConfig(epochs=2**33, workdir=str(tmp_path / "run"))
+    with pytest.raises(flaxae.InputError, match="--epochs got 8589934592, which are"):
+        flaxae.train(config, THREE)
+    assert not (tmp_path / "run").exists()
+
+
 def test_pixels_as_floats_and_without_channels_give_the_same_run():
     runs = [flaxae.train(CONFIG, images) for images in (IMAGES, IMAGES[..., 0] / 255)]
     assert timeless(runs[0].history) == timeless(runs[1].history)

@@ -127,6 +127,10 @@ def test_other_differs_in_every_field():
         (lambda: OptimizerConfig(learning_rate_decay=1.5), "--learning-rate-decay got 1.5"),
         (lambda: OptimizerConfig(decay_steps=0), "--decay-steps got 0"),
         (
+            lambda: OptimizerConfig(decay_steps=2**31),
+            "--decay-steps got 2147483648; expected a whole number from 1, below 2",
+        ),
+        (
             lambda: OptimizerConfig(weight_decay=-1.0),
             "--weight-decay got -1.0; expected 0 <= decay < 3.4e38",
         ),
@@ -286,6 +290,27 @@ def test_the_horizon_of_a_schedule_is_that_of_the_first_start():
     assert TrainConfig(optimizer=floor, epochs=6).with_horizon(first).epochs == 6
     staircase = TrainConfig(optimizer=OptimizerConfig(schedule="staircase", warmup=0.0))
     assert staircase.with_horizon(None) == staircase  # which has no horizon
+
+
+@pytest.mark.parametrize(
+    ("epochs", "schedule_epochs", "message"),
+    [
+        (2**31, None, "--epochs got 2147483648, which are 8589934592 steps; expected fewer than 2"),
+        (2**29, None, "--epochs got 536870912, which are 2147483648 steps; expected fewer than 2"),
+        (1, 2**29, "--schedule-epochs got 536870912, which are 2147483648 steps; expected fewer"),
+    ],
+)
+def test_steps_that_cannot_be_counted_are_refused(epochs, schedule_epochs, message):
+    """Of 50 images, four steps an epoch."""
+    optimizer = OptimizerConfig(batch_size=12, schedule_epochs=schedule_epochs)
+    with pytest.raises(InputError) as error:
+        optimizer.refuse_too_many_steps(epochs, images=50)
+    assert str(error.value).startswith(message)
+
+
+def test_steps_that_can_be_counted_are_not_refused():
+    OptimizerConfig(batch_size=12).refuse_too_many_steps(2**29 - 1, images=50)
+    OptimizerConfig(batch_size=12, decay_steps=2**31 - 1).refuse_too_many_steps(1, images=5)
 
 
 def test_a_flag_that_was_not_given_differs_in_words():
