@@ -1,11 +1,9 @@
 """Configures JAX for a command, and starts it."""
 
-import os
-
 from flaxae.commands.several import join
-from flaxae.errors import InputError
 from flaxae.models.options import ModelConfig
 from flaxae.training import ProcessesConfig
+from flaxae.training.first_look import first_look
 
 
 def start_jax(
@@ -20,6 +18,7 @@ def start_jax(
 
     Raises:
         InputError: JAX finds no device of the kind that it was told to use.
+        RunError: the other processes cannot be reached.
     """
     import jax
 
@@ -27,15 +26,7 @@ def start_jax(
 
     together = several is not None and several.is_wanted
     configure_jax(model, compilation_cache, devices or (1 if together else None))
-    try:
-        if several is not None and together:
-            join(several)
+    if several is not None and together:
+        join(several)
+    with first_look():
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # with all that JAX tried, or with no word
-        asked = os.environ.get("JAX_PLATFORMS")
-        what = f"JAX_PLATFORMS is {asked}, and JAX" if asked else "JAX"
-        reason = str(error).partition("\n")[0].partition(". ")[0][:200]
-        why = f" ({reason})" if reason else ""
-        raise InputError(
-            f"{what} finds no such device here{why}; unset JAX_PLATFORMS, or set it to cpu"
-        ) from error

@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 
 from flaxae.errors import InputError, RunError
 from flaxae.training import ProcessesConfig, links
+from flaxae.training.first_look import first_look
 from flaxae.training.hub import Hub
 from flaxae.training.spoke import Spoke
 from flaxae.training.wire import Failure, Wire
@@ -43,14 +44,15 @@ def join(config: ProcessesConfig, on_failure: Callable[[Failure], None]) -> None
     It is also called when they have not come within `config.wait_minutes`.
 
     Raises:
-        InputError: nothing tells where the others are.
+        InputError: nothing tells where the others are, or JAX finds no device.
         RunError: they cannot be reached.
     """
     global _joined
     seconds = 60 * config.wait_minutes
     with _until_found(config, on_failure):
         _initialize(config, seconds)
-        index, count = jax.process_index(), jax.process_count()
+        with first_look():
+            index, count = jax.process_index(), jax.process_count()
         name = f"process {index} of {count} ({socket.gethostname()})"
         _joined = _connect(index, count, name, seconds, on_failure)
     _require_equal_devices()
@@ -244,12 +246,23 @@ def _require_equal_devices() -> None:
 
 
 def _first_collective() -> None:
-    """Connects the devices now that all are here: gloo allows half a minute for it."""
+    """Connects the devices now that all are here: gloo allows half a minute for it.
+
+    Raises:
+        RunError: they cannot be connected.
+    """
     mesh = jax.sharding.Mesh(jax.devices(), ("all",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("all"))
-    ones = jax.make_array_from_process_local_data(sharding, np.ones(jax.local_device_count()))
-    with _without_greetings():
-        total = float(jax.jit(lambda x: x.sum())(ones))
+    try:
+        ones = jax.make_array_from_process_local_data(sharding, np.ones(jax.local_device_count()))
+        with _without_greetings():
+            total = float(jax.jit(lambda x: x.sum())(ones))
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise RunError(
+            f"the devices of all processes cannot be connected ({reason}); see that the machines "
+            "reach each other, and start again"
+        ) from error
     assert total == jax.device_count(), "the devices do not add"
 
 

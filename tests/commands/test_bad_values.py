@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flaxae.commands import jax_start
 from flaxae.commands.flags import flag_of
 from flaxae.commands.jax_start import start_jax
 from flaxae.commands.main import COMMANDS, main
@@ -18,6 +19,7 @@ from flaxae.config.flags import own_fields, sections
 from flaxae.errors import InputError, option_types, path_options
 from flaxae.models import MODELS
 from flaxae.models.convolutional.config import ConvolutionalConfig
+from flaxae.training import ProcessesConfig
 
 MANY = "9" * 4000  # digits, which int() takes
 TOO_MANY = "9" * 5000  # which int() refuses
@@ -163,6 +165,18 @@ def test_jax_without_a_device_is_bad_input(error, monkeypatch):
     monkeypatch.setattr("jax.devices", fail)
     with pytest.raises(InputError, match="JAX_PLATFORMS is cpu, and JAX finds no such device"):
         start_jax(ConvolutionalConfig(), "off")
+
+
+@pytest.mark.parametrize("error", [AssertionError("they do not add"), RuntimeError("UNAVAILABLE")])
+def test_a_fault_while_processes_join_is_not_bad_input(error, monkeypatch):
+    """After status 2, SLURM does not start the run again: see docs/clusters/train.sbatch."""
+
+    def fail(options):
+        raise error
+
+    monkeypatch.setattr(jax_start, "join", fail)
+    with pytest.raises(type(error), match=str(error)):
+        start_jax(ConvolutionalConfig(), "off", several=ProcessesConfig(distributed=True))
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "reconstruct", "embed"])

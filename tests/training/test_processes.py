@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flaxae.errors import InputError, RunError
-from flaxae.training import processes
+from flaxae.training import ProcessesConfig, processes
 
 
 def test_one_process_decides_alone():
@@ -97,6 +97,31 @@ def test_processes_with_other_devices_are_named(joined):
     joined(0, other=[len(devices) + 1, devices[0].device_kind])
     with pytest.raises(RunError, match=r"process 1 of 2 \(b\) has 3 x cpu, and process 0 has 2 x"):
         processes._require_equal_devices()
+
+
+def test_devices_that_cannot_be_connected_are_one_line(joined, monkeypatch):
+    joined(0)
+
+    def fail(*_):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: Gloo: connection reset\nmore")
+
+    monkeypatch.setattr(jax, "make_array_from_process_local_data", fail)
+    line = (
+        r"cannot be connected \(UNAVAILABLE: Gloo: connection reset\); see that the machines reach"
+    )
+    with pytest.raises(RunError, match=line):
+        processes._first_collective()
+
+
+def test_a_device_that_is_missing_where_processes_join_is_bad_input(monkeypatch):
+    def fail():
+        raise RuntimeError("Unable to initialize backend 'cuda': no device. More")
+
+    monkeypatch.setattr(processes, "_initialize", lambda config, seconds: None)
+    monkeypatch.setattr(jax, "process_index", fail)
+    config = ProcessesConfig(coordinator="localhost:1", processes=2, process_id=0)
+    with pytest.raises(InputError, match=r"no such device here \(Unable to .* no device\); unset"):
+        processes.join(config, on_failure=lambda failure: None)
 
 
 def test_all_have_come_before_rows_are_joined(joined, monkeypatch):
