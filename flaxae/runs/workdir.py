@@ -232,7 +232,8 @@ def _continued(workdir: Path, config: TrainConfig, dataset: DatasetInfo) -> Trai
     # A run without a checkpoint is replaced: it has nothing to lose, and its flags may be wrong.
     if CONFIG not in content or not has_saved(workdir):
         return config.with_horizon(None)
-    earlier = read_config(workdir)
+    # An earlier version did not note the epochs of a user's own schedule.
+    earlier = read_config(workdir).with_horizon(None)
     config = config.with_horizon(earlier)
     changed = differences(earlier, config)
     if changed:

@@ -84,8 +84,8 @@ class OptimizerConfig(Options):
         require(0 <= self.ema_decay < 1, "--ema-decay", self.ema_decay, "0 <= decay < 1")
 
     def has_horizon(self) -> bool:
-        """Whether the schedule depends on its number of epochs."""
-        return self.schedule == "cosine" or self.warmup > 0
+        """Whether the schedule depends on its number of epochs; one of a user's own may."""
+        return self.warmup > 0 or self.schedule not in ("staircase", "constant")
 
     def refuse_beyond_horizon(self, epochs: int) -> None:
         """Raises InputError where epochs would be trained with a learning rate of 0."""

@@ -20,7 +20,7 @@ from flaxae.runs.workdir import (
     read_dataset_info,
     rename_old,
 )
-from flaxae.training import OptimizerConfig
+from flaxae.training import SCHEDULES, OptimizerConfig
 
 SPLITS = {
     "train": Split(np.zeros((4, 9, 7, 1), np.uint8), class_names=("bar", "box")),
@@ -112,6 +112,18 @@ def test_a_schedule_keeps_the_epochs_of_the_first_start(workdir):
     assert second.optimizer.schedule_epochs == 20
     assert second.epochs == 30
     assert read_config(workdir) == second
+
+
+def test_a_schedule_of_ones_own_keeps_the_epochs_of_the_first_start(workdir, monkeypatch):
+    """Of a run of an earlier version too, which did not note them."""
+    monkeypatch.setitem(SCHEDULES, "linear", lambda config, steps: lambda step: step / steps)
+    own = replace(CONFIG, optimizer=OptimizerConfig(schedule="linear", warmup=0.0), epochs=20)
+    first = start(workdir, own, checkpoint=True)
+    assert first.optimizer.schedule_epochs == 20
+    (workdir / "config.json").write_text(to_json(own))
+    assert read_config(workdir).optimizer.schedule_epochs is None
+    second = start(workdir, replace(own, epochs=30))
+    assert (second.epochs, second.optimizer.schedule_epochs) == (30, 20)
 
 
 def test_a_replaced_run_has_the_epochs_of_its_own_schedule(workdir):
