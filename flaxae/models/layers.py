@@ -128,16 +128,6 @@ class Dense(nn.Module):
         return y
 
 
-def to_layout(images: Float[Array, "batch height width channels"], layout: str) -> Images:
-    """NHWC images in `layout`."""
-    return images if layout == "NHWC" else jnp.transpose(images, (0, 3, 1, 2))
-
-
-def from_layout(images: Images, layout: str) -> Float[Array, "batch height width channels"]:
-    """The inverse of `to_layout`."""
-    return images if layout == "NHWC" else jnp.transpose(images, (0, 2, 3, 1))
-
-
 def channels(x: Images, layout: str) -> int:
     """The number of channels of images in `layout`."""
     return x.shape[layout.index("C")]

@@ -13,9 +13,8 @@ from flaxae.models.layers import (
     ConvTranspose,
     Dense,
     UpsampleHead,
-    from_layout,
-    to_layout,
 )
+from flaxae.models.ops.plain import from_nhwc, to_nhwc
 from flaxae.models.options import ComputeConfig, Shape
 from flaxae.models.randomness import Dropout
 
@@ -37,11 +36,11 @@ class Encoder(nn.Module):
             self.to_latent = Dense(self.config.latent_dim, "identity", self.compute)
 
     def __call__(self, images: Images, train: bool) -> Embedding:
-        x = to_layout(images, self.compute.layout)
+        x = from_nhwc(images, self.compute.layout)
         for block in self.blocks:
             x = block(x, train)
         # Flattened as NHWC in both layouts, so that both give the same embedding.
-        x = from_layout(x, self.compute.layout).reshape(len(images), -1)
+        x = to_nhwc(x, self.compute.layout).reshape(len(images), -1)
         for layer in self.dense:
             x = self.dropout(layer(x), deterministic=not train)
         return x if self.config.latent_dim is None else self.to_latent(x)
@@ -95,10 +94,10 @@ class Decoder(nn.Module):
             x = self.dropout(layer(x), deterministic=not train)
         if self._has_vector():
             x = self.from_latent(x)
-        x = to_layout(x.reshape(len(x), *self.code_shape()), self.compute.layout)
+        x = from_nhwc(x.reshape(len(x), *self.code_shape()), self.compute.layout)
         for layer in self.layers:
             x = self.dropout(layer(x), deterministic=not train)
-        return from_layout(self.head(x, train), self.compute.layout)
+        return to_nhwc(self.head(x, train), self.compute.layout)
 
     def code_shape(self) -> Shape:
         """Height, width and channels of the encoder's last block: each halving rounds up."""
