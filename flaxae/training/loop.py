@@ -266,7 +266,7 @@ def _complete_epoch(
 def _record(
     view: View, epoch: int, quality: Mapping[str, Any], speed: float, start: float
 ) -> Record:
-    """An epoch's line in metrics.jsonl: losses in nats a pixel, RMSE in units of the range 0..1."""
+    """An epoch's line in metrics.jsonl: losses in the objective's unit, RMSE of pixels in 0..1."""
     trained = view.sums.means()
     grad_norm = trained.pop("grad_norm")
     return {

@@ -33,7 +33,7 @@ class FullyConnectedConfig(ModelConfig):
     }
 
     hidden_units: tuple[int, ...] = (128, 64, 32)
-    """Units of each encoder layer; the last one is the embedding."""
+    """Units of each encoder layer; without --latent-dim the last one is the embedding."""
 
     def check(self) -> None:
         super().check()
