@@ -66,7 +66,7 @@ class TrainConfig(Options):
         minutes = self.full_disk_minutes
         require(0 <= minutes < math.inf, "--full-disk-minutes", minutes, "minutes from 0")
         self.optimizer.refuse_beyond_horizon(self.epochs)
-        known = MODELS.get(self.model.name) is type(self.model)
+        known = MODELS.get(getattr(self.model, "name", "")) is type(self.model)
         expected = "a class that flaxae.models.MODELS has under its name"
         require(known, "model", type(self.model).__name__, expected)
 

@@ -79,7 +79,8 @@ class DataConfig(Options):
         require(fits, "--background", _text(color), "three whole numbers in 0..255")
         if span is not None:
             fits = len(span) == 2 and span[0] < span[1] and all(abs(v) < 1e30 for v in span)
-            require(fits, "--range", _text(span), "two numbers, the smaller one first")
+            expected = "two numbers between -1e30 and 1e30, the smaller one first"
+            require(fits, "--range", _text(span), expected)
         require(0 <= self.bad_files <= 1, "--bad-files", self.bad_files, "a share in 0..1")
 
 

@@ -169,14 +169,13 @@ class ProcessesConfig(Options):
         together = all(v is None for v in given) or None not in given
         came = " ".join(str(value) for value in given if value is not None)
         require(together, flags, f"only {came}", "all three, or none")
-        require(
-            0 < self.wait_minutes < 10**6, "--wait-minutes", self.wait_minutes, "minutes above 0"
-        )
+        fits = 0 < self.wait_minutes < 10**6
+        require(fits, "--wait-minutes", self.wait_minutes, "minutes above 0, below 1,000,000")
         if self.coordinator is None or self.processes is None or self.process_id is None:
             return
         host, _, port = self.coordinator.rpartition(":")
-        fits = host != "" and port.isdecimal() and 0 < int(port) < 2**16
-        require(fits, "--coordinator", self.coordinator, "HOST:PORT, as 10.0.0.1:1234")
+        fits = host != "" and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 2**16
+        require(fits, "--coordinator", self.coordinator[:80], "HOST:PORT, as 10.0.0.1:1234")
         require(self.processes >= 1, "--processes", self.processes, "a whole number from 1")
         inside = 0 <= self.process_id < self.processes
         require(inside, "--process-id", self.process_id, f"0 to {self.processes - 1}")

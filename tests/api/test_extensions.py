@@ -15,6 +15,7 @@ from flaxae.commands import main as cli
 from flaxae.data.sources import SOURCES
 from flaxae.models import MODELS
 from flaxae.models.autoencoder import Autoencoder
+from flaxae.models.options import ModelConfig
 from flaxae.objectives import LOSSES
 from tests.fixtures.images import synthetic_split
 
@@ -98,6 +99,16 @@ def test_flags_that_two_models_share_name_both(plain_model, capsys):
 def test_a_model_that_has_no_name_in_the_table_is_refused():
     with pytest.raises(flaxae.InputError, match="model got PlainConfig; expected a class that"):
         flaxae.TrainConfig(model=PlainConfig())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamelessConfig(ModelConfig):
+    """A model whose `name` was forgotten."""
+
+
+def test_a_model_without_a_name_is_refused():
+    with pytest.raises(flaxae.InputError, match="model got NamelessConfig; expected a class that"):
+        flaxae.TrainConfig(model=NamelessConfig())
 
 
 class Dots:

@@ -178,6 +178,10 @@ def test_other_differs_in_every_field():
         (lambda: ObjectiveConfig(translation=1.1), "--translation got 1.1"),
         (lambda: ObjectiveConfig(mask_size=0.0), "--mask-size got 0.0; expected 0 < fraction <= 1"),
         (lambda: ObjectiveConfig(mask_size=1.1), "--mask-size got 1.1"),
+        (
+            lambda: DataConfig(range=(12345.0, 1e31)),
+            "--range got 12345.0 1e+31; expected two numbers between -1e30 and 1e30, the smaller",
+        ),
         (lambda: DataConfig(train_limit=0), "--train-limit got 0; expected a whole number from 1"),
         (lambda: DataConfig(train_limit=-5), "--train-limit got -5"),
         (

@@ -233,11 +233,18 @@ def test_one_that_does_not_come_is_an_error():
             "--process-id got 2; expected 0 to 1",
         ),
         ({"wait_minutes": 0.0}, "--wait-minutes got 0"),
+        ({"wait_minutes": 2e6}, "--wait-minutes got 2000000.0; expected minutes above 0, below 1"),
     ],
 )
 def test_flags_that_name_no_processes_are_refused(flags, message):
     with pytest.raises(InputError, match=message):
         ProcessesConfig(**flags)
+
+
+def test_a_port_of_thousands_of_digits_is_one_short_line():
+    with pytest.raises(InputError, match="expected HOST:PORT") as error:
+        ProcessesConfig(coordinator="h:" + "9" * 5000, processes=2, process_id=0)
+    assert len(str(error.value)) < 200
 
 
 def test_when_several_processes_are_wanted():
