@@ -241,7 +241,7 @@ def _require_equal_devices() -> None:
         if own != found[0]:
             raise RunError(
                 f"{name} has {own[0]} x {own[1]}, and process 0 has {found[0][0]} x {found[0][1]}; "
-                "give all processes the same, or limit them by --devices"
+                "give all the same, on GPUs by CUDA_VISIBLE_DEVICES, on a CPU by --devices"
             )
 
 
