@@ -51,8 +51,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         worst_pixels: The percentage of pixels of the scores that look at the worst ones.
         validation_fraction: The share of X that is held out.
         pixel_range: The values that become 0 and 1; what lies beyond is clipped. None: 0..255 for
-            an X of uint8, 0..1 for one of floats. "fit": the smallest and the largest value of the
-            X of `fit`.
+            an X of uint8, 0..1 for one of floats; that of `fit` must not lie beyond. "fit": the
+            smallest and the largest value of the X of `fit`.
         random_state: Seed of what is held out and of the training.
 
     Attributes:
@@ -203,18 +203,28 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 "give images of that shape, or fit with their image_shape"
             )
 
-    def _range_of(self, values: np.ndarray) -> tuple[float, float] | None:
-        """The values that become 0 and 1 in every X; None: each X has those of its type."""
+    def _range_of(self, values: np.ndarray) -> tuple[float, float]:
+        """The values of the X of `fit` that become 0 and 1."""
         if self.pixel_range == "fit":
             return float(values.min()), float(values.max())
         if self.pixel_range is None:
-            return None
+            return _range_of_type(values)
         low, high = self.pixel_range
         return float(low), float(high)
 
+    def _range_here(self, values: np.ndarray) -> tuple[float, float]:
+        """The same of any X, which may hold bytes where that of `fit` held floats in 0..1."""
+        if self.pixel_range is not None:
+            return self.range_
+        kind, largest = values.dtype.kind, values.max()
+        if values.dtype == np.uint8 or (kind in "iu" and largest > 1):
+            return 0.0, 255.0
+        # Floats in 0..1 may lie a little beyond after resizing; bytes are hardly all below 2.
+        return (0.0, 1.0) if kind == "f" and largest <= 2 else self.range_
+
     def _pixels(self, values: np.ndarray) -> np.ndarray:
         """Images [n, height, width, channels] of floats in 0..1."""
-        low, high = _range_of_type(values) if self.range_ is None else self.range_
+        low, high = self._range_here(values)
         scaled = (values.astype(np.float64) - low) / ((high - low) or 1.0)
         return np.clip(scaled, 0, 1).astype(np.float32).reshape(len(values), *self.shape_)
 
@@ -242,7 +252,7 @@ def _range_of_type(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 255.0
     if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            f"X has {values.dtype} in {values.min():.4g}..{values.max():.4g}; expected uint8, "
+            f"X has {values.dtype} in {values.min():.9g}..{values.max():.9g}; expected uint8, "
             'or floats in 0..1, or give pixel_range=(low, high) or "fit"'
         )
     return 0.0, 1.0

@@ -20,8 +20,8 @@ _jitted_activations = jax.jit(activations)
 def dead_units(state: TrainState, split: Split, batch_size: int, layout: str) -> dict[str, int]:
     """The number of units of each hidden layer whose activations are the same for all images.
 
-    The embedding is a hidden layer too. Of fewer than two images the number tells nothing: with
-    one, all units are counted.
+    The embedding is a hidden layer too. Of fewer than two images the number tells little: with
+    one, all units of dense layers are counted.
     """
     lowest: dict[str, Any] = {}
     highest: dict[str, Any] = {}

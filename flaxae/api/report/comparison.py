@@ -72,7 +72,8 @@ def _measured(run: "Run", split: str) -> tuple[Any, ...]:
     kept = read_dataset_info(run.workdir)
     digest = None if kept is None else kept.digest
     noise_factor = run.config.objective.noise_factor
-    return data.dataset, tuple(images.shape), digest, data.targets, noise_factor
+    classes = () if split == "test" else data.classes  # of which the test split is independent
+    return data.dataset, tuple(images.shape), classes, digest, data.targets, noise_factor
 
 
 def _flags(runs: "Sequence[Run]") -> list[Row]:

@@ -12,6 +12,17 @@ from tests.fixtures.synthetic_run import make_run
 OTHERS = "measured on different images, targets or noise, so no number is marked"
 
 
+def test_validation_images_are_those_of_the_run_s_classes(tmp_path, monkeypatch):
+    make_run(tmp_path / "a", monkeypatch)
+    run = flaxae.load(tmp_path / "a")
+    data = replace(run.config.data, classes=("1",))
+    before = [comparison._measured(run, split) for split in ("test", "validation")]
+    run.splits  # noqa: B018 - read before the classes are said to be others
+    run.config = replace(run.config, data=data)
+    after = [comparison._measured(run, split) for split in ("test", "validation")]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+
+
 @pytest.mark.parametrize("other", [None, "digest", "targets", "noise_factor"])
 def test_numbers_of_other_inputs_or_targets_have_no_best_one(tmp_path, monkeypatch, other):
     for name in "ab":
